@@ -1,0 +1,153 @@
+"""What a team reviews: models, cadences, thresholds and retention, from one TOML file into frozen models."""
+
+import hashlib
+import json
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from monitor.errors import InputError
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a zone, for example 2015-01-01T00:00:00Z")
+    return value.astimezone(UTC)
+
+
+class Section(BaseModel):
+    """A table of the policy: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CapturePolicy(Section):
+    """What capture takes in."""
+
+    max_queued_requests: int = Field(64, ge=1, description="requests in flight before the service answers 429")
+    future_tolerance_seconds: float = Field(300.0, ge=0, description="how far ahead of our clock an event may be")
+    earliest: Annotated[datetime, AfterValidator(_aware)] = Field(
+        datetime(2015, 1, 1, tzinfo=UTC), description="events older than this are rejected as a broken clock"
+    )
+
+
+class RetentionPolicy(Section):
+    """How long rows are kept."""
+
+    retain_text_days: int = Field(30, ge=1, description="days that texts and predictions are kept")
+    retain_results_days: int = Field(400, ge=1, description="days that sketches, runs and results are kept")
+
+
+class DriftPolicy(Section):
+    """How windows are judged."""
+
+    alpha: float = Field(0.01, gt=0, lt=0.5, description="probability of a false alarm in one window")
+    window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window")
+    permutations: int = Field(1999, ge=199, le=99_999, description="permutations of the null")
+    minimum_texts: int = Field(50, ge=20, description="fewer sampled texts in a window are too little data")
+    token_mismatch_tolerance: float = Field(
+        0.001, ge=0, lt=1, description="share of token-count mismatches that is not a wrong tokenizer"
+    )
+
+
+class ReportPolicy(Section):
+    """How often reports are written."""
+
+    every_hours: int = Field(24, ge=1, description="cadence of the scheduled report")
+    directory: str = Field("reports-out", description="folder for scheduled reports")
+
+
+class ModelPolicy(Section):
+    """One watched model."""
+
+    version: str | None = Field(None, description="registered version to watch; or set alias")
+    alias: str | None = Field(None, description="registry alias to follow; or set version")
+    sampling_rate: float = Field(1.0, gt=0, le=1, description="share of events kept")
+    class_floor_per_hour: int = Field(0, ge=0, description="events of every predicted class kept each hour in any case")
+    pooling: Literal["mean", "cls"] = Field("mean", description="how token vectors become one text vector")
+    max_length: int | None = Field(None, ge=8, description="tokens a text is truncated at; the model's own by default")
+    drift: DriftPolicy = DriftPolicy()  # type: ignore[call-arg]  # every field has a default
+    report: ReportPolicy = ReportPolicy()  # type: ignore[call-arg]  # every field has a default
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "ModelPolicy":
+        if (self.version is None) == (self.alias is None):
+            raise ValueError("set exactly one of version and alias")
+        return self
+
+    def reference(self, name: str) -> str:
+        """Return the registry reference, NAME/VERSION or NAME@ALIAS."""
+        return f"{name}/{self.version}" if self.version is not None else f"{name}@{self.alias}"
+
+
+class Policy(Section):
+    """The whole file."""
+
+    capture: CapturePolicy = CapturePolicy()  # type: ignore[call-arg]  # every field has a default
+    retention: RetentionPolicy = RetentionPolicy()  # type: ignore[call-arg]  # every field has a default
+    models: dict[str, ModelPolicy] = Field(default_factory=dict, description="the watched models by registered name")
+
+    @property
+    def digest(self) -> str:
+        """Digest of the policy's meaning: comments and order of keys do not count."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def model(self, name: str) -> ModelPolicy:
+        """Return a model's policy. Raises InputError when the file does not name it."""
+        try:
+            return self.models[name]
+        except KeyError:
+            named = ", ".join(sorted(self.models)) or "none"
+            raise InputError(f"the policy has no [models.{name!r}]; it names {named}") from None
+
+
+def load_policy(path: Path) -> Policy:
+    """Read and check a policy file. Raises InputError naming file, key and value."""
+    try:
+        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such policy file; `driftwarden policy example` prints one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    try:
+        return Policy.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "models"
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{path}: unknown key {key}") from None
+        raise InputError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
+
+
+EXAMPLE = """\
+# driftwarden policy: reviewed like code; its digest stands on every result.
+# A threshold changes here, with a reason beside it.
+
+[capture]
+max_queued_requests = 64          # beyond this the service answers 429 with Retry-After
+future_tolerance_seconds = 300    # serving clocks may run this far ahead
+
+[retention]
+retain_text_days = 30             # texts are personal data: keep them no longer than review needs
+retain_results_days = 400         # a year of verdicts, and a month to compare with
+
+[models."support-intents"]
+alias = "champion"                # or: version = "3"
+sampling_rate = 0.2               # share of events kept, by a hash of the event id
+class_floor_per_hour = 20         # rare classes stay visible
+pooling = "mean"
+
+[models."support-intents".drift]
+alpha = 0.01                      # one false alarm in a hundred windows
+window_hours = 24
+minimum_texts = 50                # fewer are "too little data", never a verdict
+token_mismatch_tolerance = 0.001
+
+[models."support-intents".report]
+every_hours = 24
+directory = "reports-out"
+"""
