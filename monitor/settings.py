@@ -35,7 +35,9 @@ def load_settings() -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | NOT_SETTINGS
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
-        raise InputError(f"unknown environment variable {unknown[0]}; known are {', '.join(sorted(known - NOT_SETTINGS))}")
+        raise InputError(
+            f"unknown environment variable {unknown[0]}; known are {', '.join(sorted(known - NOT_SETTINGS))}"
+        )
     try:
         return Settings()
     except ValidationError as error:
