@@ -1,0 +1,1 @@
+"""The model registry: never embeds a text and never judges one."""
