@@ -69,8 +69,8 @@ class ModelPolicy(Section):
     class_floor_per_hour: int = Field(0, ge=0, description="events of every predicted class kept each hour in any case")
     pooling: Literal["mean", "cls"] = Field("mean", description="how token vectors become one text vector")
     max_length: int | None = Field(None, ge=8, description="tokens a text is truncated at; the model's own by default")
-    drift: DriftPolicy = DriftPolicy()  # type: ignore[call-arg]  # every field has a default
-    report: ReportPolicy = ReportPolicy()  # type: ignore[call-arg]  # every field has a default
+    drift: DriftPolicy = DriftPolicy()
+    report: ReportPolicy = ReportPolicy()
 
     @model_validator(mode="after")
     def _one_name(self) -> "ModelPolicy":
@@ -86,8 +86,8 @@ class ModelPolicy(Section):
 class Policy(Section):
     """The whole file."""
 
-    capture: CapturePolicy = CapturePolicy()  # type: ignore[call-arg]  # every field has a default
-    retention: RetentionPolicy = RetentionPolicy()  # type: ignore[call-arg]  # every field has a default
+    capture: CapturePolicy = CapturePolicy()
+    retention: RetentionPolicy = RetentionPolicy()
     models: dict[str, ModelPolicy] = Field(default_factory=dict, description="the watched models by registered name")
 
     @property
