@@ -1,0 +1,88 @@
+"""Build and store a model version's baseline."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+from detectors.errors import DetectorError
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.clock import Clock, SystemClock
+from monitor.errors import InputError
+from monitor.jobs.baseline import Observations, build_reference
+from monitor.models import LoadedModel
+from monitor.texts import TextTable
+
+CHUNK = 2048
+
+
+def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Observations:
+    """Embed a table's texts; the model's own answers stand in where the table has no predictions."""
+    vectors, finite, labels, confidences = [], [], [], []
+    has_answers = table.labels is not None
+    for start in range(0, len(table.texts), CHUNK):
+        texts = table.texts[start : start + CHUNK]
+        encoded = model.encoder.encode(texts)
+        vectors.append(encoded.vectors)
+        finite.append(encoded.finite)
+        if not has_answers and model.encoder.has_head:
+            answered, probabilities = model.encoder.predict(texts)
+            labels.extend(answered)
+            confidences.append(probabilities.max(axis=1))
+        if progress is not None:
+            progress(start + len(texts), len(table.texts))
+    kept = np.flatnonzero(np.concatenate(finite))
+    all_labels: Sequence[str] | None = table.labels or labels or None
+    all_confidences = table.confidences if has_answers else (np.concatenate(confidences) if confidences else None)
+    return Observations(
+        vectors=np.concatenate(vectors)[kept],
+        texts=[table.texts[i] for i in kept],
+        labels=None if all_labels is None else [all_labels[i] for i in kept],
+        confidences=None if all_confidences is None else all_confidences[kept],
+    )
+
+
+def build_baseline(
+    model: LoadedModel, table: TextTable, *, engine: Engine, seed: int, progress: Any = None, clock: Clock | None = None
+) -> store.StoredBaseline:
+    """Embed the reference, fit the basis, and store both under their content digest.
+
+    Raises InputError for too few or constant texts.
+    """
+    observed = observe(model, table, progress=progress)
+    try:
+        reference = build_reference(observed, rng=np.random.default_rng(seed))
+    except DetectorError as error:
+        raise InputError(f"no baseline for {model.name}/{model.version}: {error}") from error
+    basis, sketch = reference.basis.to_bytes(), reference.sketch.to_bytes()
+    identity = f"{model.model_digest}\x1f{model.encoder.tokenizer_digest}\x1f{model.encoder.numeric_mode}"
+    digest = "sha256:" + hashlib.sha256(identity.encode() + basis + sketch).hexdigest()
+    built = store.StoredBaseline(
+        model=model.name,
+        version=model.version,
+        digest=digest,
+        numeric_mode=model.encoder.numeric_mode,
+        model_digest=model.model_digest,
+        tokenizer_digest=model.encoder.tokenizer_digest,
+        basis=basis,
+        reference=sketch,
+        reference_texts=list(reference.texts),
+        summary={"texts": len(observed), "held_out": int(reference.sketch.n), "seed": seed},
+        created_at=(clock or SystemClock()).now().astimezone(UTC),
+    )
+    with Session(engine) as session, session.begin():
+        store.upsert_version(
+            session,
+            store.StoredVersion(
+                model=model.name,
+                version=model.version,
+                model_digest=model.model_digest,
+                tokenizer_digest=model.encoder.tokenizer_digest,
+            ),
+        )
+        store.save_baseline(session, built)
+    return built

@@ -1,0 +1,1 @@
+"""The commands by room; a command imports what it needs when it runs, so that `--help` is instant."""

@@ -1,0 +1,76 @@
+"""`ingest`, `dead-letters`: events in from files, and the ones that were refused."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.commands.common import open_store, policy_or_default, print_json, progress, say
+from monitor.settings import load_settings
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files of prediction events.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in prediction events from files, streaming: the same events and answers as POST /v1/predictions."""
+    from monitor.clock import SystemClock
+    from monitor.ingest import ingest_files
+
+    settings = load_settings()
+    policy, engine = policy_or_default(settings), open_store(settings)
+    with progress("events", quiet=as_json) as advance:
+        totals = ingest_files(files, engine=engine, policy=policy, clock=SystemClock(), progress=advance)
+    answer = {
+        "accepted": totals.accepted,
+        "duplicate": totals.duplicate,
+        "sampled_out": totals.sampled_out,
+        "rejected": totals.rejected,
+    }
+    if as_json:
+        print_json(answer)
+    else:
+        say(", ".join(f"{count} {name}" for name, count in answer.items()))
+        if totals.rejected:
+            say("the rejected ones: driftwarden dead-letters")
+
+
+def dead_letters(
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 100, as_json: JsonFlag = False
+) -> None:
+    """List events that were refused, each with field and reason."""
+    from sqlalchemy.orm import Session
+
+    from monitor import store
+
+    with Session(open_store(load_settings())) as session:
+        letters = store.list_dead_letters(session, limit=limit)
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": letter.id,
+                    "received_at": letter.received_at.isoformat(),
+                    "source": letter.source,
+                    "index": letter.index,
+                    "field": letter.field,
+                    "reason": letter.reason,
+                    "payload": letter.payload,
+                }
+                for letter in letters
+            ]
+        )
+        return
+    for letter in letters:
+        when = f"{letter.received_at:%Y-%m-%dT%H:%M:%SZ}"
+        say(f"{letter.id}  {when}  {letter.source}#{letter.index}  {letter.field}: {letter.reason}")
+    if not letters:
+        say("no dead letters")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.command()(ingest)
+    app.command("dead-letters")(dead_letters)

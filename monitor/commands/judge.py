@@ -1,0 +1,163 @@
+"""`baseline`, `compare`, `check`, `report`: from texts to verdicts."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.clock import parse_span
+from monitor.commands.common import make_runner, open_store, policy_or_default, print_json, progress, say
+from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
+from monitor.policy import ModelPolicy
+from monitor.settings import load_settings
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME/VERSION in the registry.")]
+
+
+def baseline(
+    model: ModelArgument,
+    reference: Annotated[Path, typer.Option(help="Reference texts: .jsonl, .csv or .parquet with a text column.")],
+    seed: Annotated[int, typer.Option(help="Seed of the projection and cells.", min=0)] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build what later windows of a model version are compared with, and tag the registered version with its digest."""
+    from monitor.baseline import build_baseline
+    from monitor.models import RegistryModels, open_registry
+    from monitor.texts import load_texts
+
+    settings = load_settings()
+    table = load_texts(reference)
+    models = RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
+    resolved = models.resolve(model)
+    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name) or ModelPolicy(version="0")
+    loaded = models.load(resolved.name, resolved.version, policy)
+    engine = open_store(settings)
+    with progress("texts", quiet=as_json) as advance:
+        built = build_baseline(loaded, table, engine=engine, seed=seed, progress=advance)
+    models.tag_baseline(resolved.name, resolved.version, built.digest)
+    if as_json:
+        print_json({"model": built.model, "version": built.version, "digest": built.digest, **built.summary})
+    else:
+        say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
+
+
+def compare(
+    reference: Annotated[Path, typer.Option(help="n × d embeddings (.npy), or texts (.jsonl, .csv, .parquet).")],
+    current: Annotated[Path, typer.Option(help="The same kind of file, of what is compared with it.")],
+    model: Annotated[
+        str | None, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder; texts need it.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Probability of a false alarm.", min=1e-6, max=0.5)] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of split, cells and permutations.", min=0)] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare two files without a database: exit 0 without drift, 3 with it, 4 with too little data.
+
+    Example: driftwarden compare --reference last-month.jsonl --current today.jsonl --model intents@champion
+    """
+    from monitor.comparing import compare_files
+
+    judgement = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=load_settings())
+    _answer(judgement.as_json(), as_json=as_json)
+
+
+def check(
+    model: ModelArgument,
+    window: Annotated[str, typer.Option(help="How far back from now: 24h, 7d.")] = "24h",
+    as_json: JsonFlag = False,
+) -> None:
+    """Judge stored samples of the last hours, writing nothing: exit codes as compare."""
+    from monitor.clock import Window
+
+    span = parse_span(window)
+    name, runner = _runner_for(model)
+    version = runner.models.version_of(model)
+    now = runner.clock.now()
+    runner.embed(name, version, until=now)
+    judgement, _, _ = runner.judge_window(name, version, Window(now - span, now))
+    _answer(judgement.as_json(), as_json=as_json)
+
+
+def report(
+    model: ModelArgument,
+    window: Annotated[str, typer.Option(help="How far back from now: 24h, 7d.")] = "7d",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Write one self-contained HTML report, with Evidently's page beside it."""
+    from monitor.clock import Window
+    from monitor.reporting import write_report
+
+    span = parse_span(window)
+    name, runner = _runner_for(model)
+    version = runner.models.version_of(model)
+    now = runner.clock.now()
+    path = write_report(runner, name, version, Window(now - span, now), out)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        say(str(path))
+
+
+def _runner_for(model: str) -> tuple[str, Any]:
+    from registry.errors import RegistryError
+    from registry.model import parse_ref
+
+    settings = load_settings()
+    try:
+        name = parse_ref(model).name
+    except RegistryError as error:
+        raise InputError(str(error)) from error
+    return name, make_runner(settings, policy_or_default(settings, model=name))
+
+
+def _answer(judged: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(judged)
+    else:
+        _print_table(judged)
+    if judged["verdict"] is None:
+        raise typer.Exit(EXIT_TOO_LITTLE_DATA)
+    if judged["verdict"]["drift"]:
+        raise typer.Exit(EXIT_DRIFT)
+
+
+def _print_table(judged: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    counts = f"{judged['reference']['n']} reference and {judged['current']['n']} current texts"
+    table = Table("detector", "statistic", "threshold", "unit", "p", "drift")
+    for result in judged["detectors"]:
+        table.add_row(
+            result["name"],
+            f"{result['statistic']:.4g}",
+            f"{result['threshold']:.4g}",
+            result["unit"],
+            f"{result['p_value']:.2g}",
+            "yes" if result["drift"] else "no",
+        )
+    console.print(table)
+    verdict = judged["verdict"]
+    if verdict is None:
+        console.print(f"too little data ({escape(judged['detail'])}): {counts}")
+        return
+    word = "DRIFT" if verdict["drift"] else "no drift"
+    console.print(f"{word}: p = {verdict['p_value']:.2g} at alpha = {verdict['alpha']:g}, {counts}")
+    if verdict["drift"]:
+        for cell in judged["cells"]:
+            keywords = escape(", ".join(cell["keywords"]))
+            console.print(
+                f"  cell {cell['cell']}: {cell['reference_share']:.3f} → {cell['current_share']:.3f}  {keywords}"
+            )
+            for text in cell["examples"][:2]:
+                console.print(f"      “{escape(text[:100])}”", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    for command in (baseline, compare, check, report):
+        app.command()(command)

@@ -1,0 +1,154 @@
+"""The demo: train, register, baseline, replay two weeks through the real HTTP capture, judge every window."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+from monitor.app import create_app
+from monitor.demo.corpus import Ticket
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.baseline import build_baseline
+from monitor.clock import Clock, ReplayedClock, floor_to
+from monitor.demo import incidents as calendars
+from monitor.demo.traffic import Serving, World
+from monitor.errors import InputError, TryAgainLater
+from monitor.models import RegistryModels, open_registry
+from monitor.policy import CapturePolicy, DriftPolicy, ModelPolicy, Policy
+from monitor.runner import JOB_DRIFT, Runner
+from monitor.settings import Settings
+from monitor.texts import TextTable
+
+MODEL, ALIAS = "support-intents", "champion"
+WINDOW = timedelta(hours=12)
+TICKETS_PER_WINDOW = 300
+BATCH = 100
+SEED = 20_260
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo made and measured."""
+
+    settings: Settings
+    policy: Policy
+    runner: Runner
+    answer: dict[str, Any]
+    begin: datetime
+    end: datetime
+
+
+def demo_settings(folder: Path) -> Settings:
+    """Return settings that keep everything the demo makes inside its folder."""
+    return Settings(
+        database_url=f"sqlite:///{folder / 'driftwarden.db'}",
+        policy_file=folder / "driftwarden.toml",
+        cache_dir=folder / "cache",
+        mlflow_tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+    )
+
+
+def demo_policy() -> Policy:
+    """Return the demo's policy; the same text lies in the folder as driftwarden.toml."""
+    return Policy(
+        capture=CapturePolicy(),
+        models={MODEL: ModelPolicy(version="1", drift=DriftPolicy(window_hours=int(WINDOW / timedelta(hours=1))))},
+    )
+
+
+POLICY_TEXT = f"""\
+# written by `driftwarden demo`
+[models."{MODEL}"]
+version = "1"
+
+[models."{MODEL}".drift]
+window_hours = {int(WINDOW / timedelta(hours=1))}
+"""
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the demo's folder. Raises InputError when it holds an earlier demo or anything else."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; remove it or give another --dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "driftwarden.toml").write_text(POLICY_TEXT, encoding="utf-8")
+
+
+def run_demo(folder: Path, world: World, *, days: int, clock: Clock, say: Say) -> Demo:
+    """Register the world's model, build its baseline, replay `days` of its traffic and judge every window."""
+    settings, policy = demo_settings(folder), demo_policy()
+    engine = store.open_engine(settings.database_url)
+    store.upgrade_schema(engine)
+    registry = open_registry(settings.mlflow_tracking_uri, settings.cache_dir)
+    resolved = registry.register_checkpoint(world.model, world.tokenizer, name=MODEL, alias=ALIAS, tags={})
+    models = RegistryModels(registry)
+    end = floor_to(clock.now(), WINDOW)
+    windows = days * int(timedelta(days=1) / WINDOW)
+    begin = end - windows * WINDOW
+    replayed = ReplayedClock(begin)
+    runner = Runner(engine=engine, policy=policy, models=models, clock=replayed, code_version="demo")
+    loaded = models.load(MODEL, resolved.version, policy.model(MODEL))
+    say(f"registered {MODEL}/{resolved.version} ({resolved.model_digest[:19]}…)")
+    built = build_baseline(
+        loaded, TextTable(tuple(ticket.text for ticket in world.reference), None, None), engine=engine, seed=SEED
+    )
+    registry.set_version_tag(MODEL, resolved.version, "driftwarden.baseline_digest", built.digest)
+    say(f"baseline of {built.summary['texts']} texts ({built.digest[:19]}…)")
+    plan = calendars.calendar(begin=begin, windows=windows, step=WINDOW)
+    serving = Serving(world, loaded.encoder, rng=np.random.default_rng(SEED))
+    with served(create_app(settings, policy, replayed)) as address, httpx.Client(base_url=address, timeout=60) as http:
+        for number in range(windows):
+            start = begin + number * WINDOW
+            incident = calendars.active(plan, start)
+            tickets = world.tickets(TICKETS_PER_WINDOW, rng=np.random.default_rng([SEED, number]), incident=incident)
+            replayed.advance_to(start + WINDOW)
+            _post(http, serving.events(tickets, version=resolved.version, start=start, span=WINDOW, incident=incident))
+            for run in runner.tick(MODEL):
+                verdict = "drift" if run.drift else run.status if run.status != "ok" else "no drift"
+                say(f"{run.window_start:%Y-%m-%d %H:%M}  {verdict:<10}  {incident or ''}".rstrip())
+    with Session(engine) as session:
+        runs = store.runs(session, job=JOB_DRIFT, model=MODEL)
+        results = store.results_of(session, [run.id for run in runs])
+    answer = calendars.score(runs, results, incidents=plan, step=WINDOW)
+    return Demo(settings, policy, runner, answer, begin, end)
+
+
+def _post(http: httpx.Client, events: Sequence[dict[str, Any]]) -> None:
+    for first in range(0, len(events), BATCH):
+        answer = http.post("/v1/predictions", json=list(events[first : first + BATCH]))
+        if answer.status_code != httpx.codes.ACCEPTED:
+            raise TryAgainLater(f"capture answered {answer.status_code}: {answer.text[:200]}")
+        if answer.json()["rejected"]:
+            raise InputError(f"capture rejected a replayed event: {answer.json()['rejected'][0]}")
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve an app on a free loopback port in a thread; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=server.run, name="demo-capture", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise TryAgainLater("the demo's capture service did not start")
+        thread.join(timeout=0.02)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+
+
+__all__ = ["Demo", "Ticket", "demo_settings", "prepare_folder", "run_demo"]

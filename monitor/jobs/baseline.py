@@ -1,0 +1,76 @@
+"""Fit what a model version's later windows are compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from detectors.sketch import Basis, Sketch, fit_basis, fold
+
+UNKNOWN_CLASS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Embedded texts with what the model answered.
+
+    vectors : (n, d); texts : n or none; labels, confidences : one per text, or None.
+    """
+
+    vectors: npt.NDArray[np.floating]
+    texts: Sequence[str]
+    labels: Sequence[str | None] | None = None
+    confidences: npt.NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return int(self.vectors.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A basis and the held-out reference folded into it; texts stand in the order of `sketch.row_ids`."""
+
+    basis: Basis
+    sketch: Sketch
+    texts: tuple[str, ...]
+
+
+def class_indexes(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return each label's index in `classes`; len(classes) is "other", -1 is unknown."""
+    positions = {name: position for position, name in enumerate(classes)}
+    return np.array(
+        [UNKNOWN_CLASS if label is None else positions.get(label, len(classes)) for label in labels], dtype=np.int64
+    )
+
+
+def fold_observations(
+    basis: Basis, observed: Observations, *, row_ids: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]
+) -> Sketch:
+    """Fold the `chosen` observations into a sketch of `basis`."""
+    labels = None if observed.labels is None else [observed.labels[i] for i in chosen]
+    return fold(
+        basis,
+        observed.vectors[chosen],
+        row_ids=row_ids[chosen],
+        classes=None if labels is None else class_indexes(labels, basis.classes),
+        confidences=None if observed.confidences is None else observed.confidences[chosen],
+    )
+
+
+def build_reference(observed: Observations, *, rng: np.random.Generator) -> Reference:
+    """Fit the basis on a random half of the reference and fold the other half into the reference sketch.
+
+    The halves are disjoint: texts that shaped the cells lie closer to them than new texts can, and a test
+    against those would alarm without drift. Raises detectors.errors.DetectorInputError for too few or
+    constant vectors.
+    """
+    order = rng.permutation(len(observed)).astype(np.int64)
+    fitted, held = order[: len(observed) // 2], np.sort(order[len(observed) // 2 :])
+    classes: list[str] = (
+        [] if observed.labels is None else sorted({label for label in observed.labels if label is not None})
+    )
+    basis = fit_basis(observed.vectors[fitted], rng=rng, classes=classes)
+    row_ids = np.arange(len(observed), dtype=np.int64)
+    sketch = fold_observations(basis, observed, row_ids=row_ids, chosen=held)
+    texts = tuple(observed.texts[int(i)] for i in sketch.row_ids) if observed.texts else ()
+    return Reference(basis, sketch, texts)

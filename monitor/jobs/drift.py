@@ -1,0 +1,183 @@
+"""Judge one window: embeddings, predictions and tokenizer against the version's baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from detectors.attribution import cell_keywords, drift_scores
+from detectors.compare import compare_sketches
+from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
+from detectors.sketch import Sketch
+from scipy.stats import binom
+
+TOP_TEXTS = 50
+EXAMPLES_PER_CELL = 5
+MOVED_CELLS = 5
+
+Status = Literal["ok", "too_little_data"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCheck:
+    """How many sampled texts were tokenised again, and how many counts or digests differed from the server's."""
+
+    checked: int
+    mismatched: int
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class DriftInputs:
+    """What a window is judged on; texts by row id, empty where retention has taken them."""
+
+    reference: Sketch
+    current: Sketch
+    reference_texts: Mapping[int, str]
+    current_texts: Mapping[int, str]
+    tokens: TokenCheck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A window's verdict; `detail` explains "too little data"."""
+
+    status: Status
+    reference_n: int
+    current_n: int
+    detectors: tuple[DetectorResult, ...]
+    verdict: Verdict | None
+    cells: tuple[dict[str, Any], ...]
+    examples: tuple[dict[str, Any], ...]
+    detail: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the shape that `compare --json` prints and result rows keep."""
+        return {
+            "status": self.status,
+            "reference": {"n": self.reference_n},
+            "current": {"n": self.current_n},
+            "detectors": [asdict(result) for result in self.detectors],
+            "verdict": None if self.verdict is None else asdict(self.verdict),
+            "cells": list(self.cells),
+            "examples": list(self.examples),
+            "detail": self.detail,
+        }
+
+
+def judge_tokens(check: TokenCheck, *, alpha: float) -> DetectorResult:
+    """Test whether token counts disagree more often than the tolerance: exact binomial, one-sided.
+
+    The statistic is the mismatched share; the threshold is the smallest share that is significant at `alpha`.
+    """
+    p_value = float(max(binom.sf(check.mismatched - 1, check.checked, check.tolerance), np.finfo(float).tiny))
+    threshold = (float(binom.isf(alpha, check.checked, check.tolerance)) + 1) / check.checked
+    return DetectorResult(
+        name="tokenizer",
+        statistic=check.mismatched / check.checked,
+        unit="ratio",
+        p_value=min(p_value, 1.0),
+        threshold=threshold,
+        drift=p_value <= alpha,
+    )
+
+
+def judge(
+    inputs: DriftInputs, *, alpha: float, permutations: int, rng: np.random.Generator, minimum: int = 50
+) -> Judgement:
+    """Compare a window with its baseline and name what moved.
+
+    The tokenizer check and the comparison share `alpha` evenly, so that the whole verdict keeps it under any
+    dependence.
+    """
+    checked = inputs.tokens is not None and inputs.tokens.checked > 0
+    share = alpha / 2 if checked else alpha
+    found: list[DetectorResult] = []
+    if inputs.tokens is not None and checked:
+        found.append(judge_tokens(inputs.tokens, alpha=share))
+    compared = compare_sketches(
+        inputs.reference, inputs.current, alpha=share, rng=rng, permutations=permutations, minimum=minimum
+    )
+    if isinstance(compared, TooLittleData):
+        return _without_comparison(inputs, found, compared, alpha=alpha)
+    p_values = [compared.verdict.p_value, *(result.p_value for result in found)]
+    p_value = min(1.0, len(p_values) * min(p_values))
+    drift = compared.verdict.drift or any(result.drift for result in found)
+    scores = _scores(inputs, rng=rng)
+    moved = [cell for cell in compared.cells if cell.current_share != cell.reference_share]
+    return Judgement(
+        status="ok",
+        reference_n=compared.reference_n,
+        current_n=compared.current_n,
+        detectors=(*compared.detectors, *found),
+        verdict=Verdict(drift=drift, p_value=p_value, alpha=alpha),
+        cells=tuple(_describe(cell, inputs, scores) for cell in moved[:MOVED_CELLS]),
+        examples=_top_texts(inputs, scores),
+    )
+
+
+def _without_comparison(
+    inputs: DriftInputs, found: Sequence[DetectorResult], reason: TooLittleData, *, alpha: float
+) -> Judgement:
+    # a wrong tokenizer shows on a handful of texts, long before a distribution does
+    alarming = [result for result in found if result.drift]
+    return Judgement(
+        status="ok" if alarming else "too_little_data",
+        reference_n=inputs.reference.n,
+        current_n=inputs.current.n,
+        detectors=tuple(found),
+        verdict=Verdict(drift=True, p_value=min(1.0, 2 * alarming[0].p_value), alpha=alpha) if alarming else None,
+        cells=(),
+        examples=(),
+        detail=f"{reason.reason}: {reason.got} of at least {reason.needed}",
+    )
+
+
+def _scores(inputs: DriftInputs, *, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    current_texts = [inputs.current_texts.get(int(i), "") for i in inputs.current.row_ids]
+    reference_texts = [inputs.reference_texts.get(int(i), "") for i in inputs.reference.row_ids]
+    has_texts = any(current_texts) and any(reference_texts)
+    return drift_scores(
+        inputs.reference.rows,
+        inputs.current.rows,
+        rng=rng,
+        reference_texts=reference_texts if has_texts else None,
+        current_texts=current_texts if has_texts else None,
+    )
+
+
+def _describe(
+    cell: CellShift, inputs: DriftInputs, scores: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> dict[str, Any]:
+    rows = np.flatnonzero(inputs.current.row_cells == cell.cell)
+    ranked = rows[np.argsort(-scores[rows], kind="stable")]
+    texts = [text for i in ranked if (text := inputs.current_texts.get(int(inputs.current.row_ids[i]), ""))]
+    members = [inputs.current_texts.get(int(i), "") for i in inputs.current.row_ids]
+    keywords = (
+        cell_keywords(
+            members,
+            inputs.current.row_cells,
+            cell=cell.cell,
+            background=[text for text in inputs.reference_texts.values() if text],
+        )
+        if texts
+        else ()
+    )
+    return {
+        **asdict(cell),
+        "keywords": list(keywords),
+        "examples": list(dict.fromkeys(texts))[:EXAMPLES_PER_CELL],
+    }
+
+
+def _top_texts(inputs: DriftInputs, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[dict[str, Any], ...]:
+    top = np.argsort(-scores, kind="stable")[:TOP_TEXTS]
+    return tuple(
+        {
+            "id": int(inputs.current.row_ids[i]),
+            "score": round(float(scores[i]), 6),
+            "cell": int(inputs.current.row_cells[i]),
+            "text": inputs.current_texts.get(int(inputs.current.row_ids[i]), ""),
+        }
+        for i in top
+    )

@@ -1,0 +1,101 @@
+"""Loaded models: what the registry resolved, with the encoder that re-embeds its texts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from registry.errors import RegistryError, RegistryUnreachable
+from registry.model import content_digest, parse_ref
+
+from monitor.errors import InputError, TryAgainLater
+from monitor.policy import ModelPolicy
+
+if TYPE_CHECKING:
+    from registry.client import Registry
+    from registry.model import ResolvedModel
+
+    from monitor.embed import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """An encoder with the digests of what it was loaded from."""
+
+    name: str
+    version: str
+    model_digest: str
+    encoder: "Encoder"
+
+
+class ModelSource(Protocol):
+    """Where jobs get models from."""
+
+    def version_of(self, reference: str) -> str:
+        """Return the version that NAME@ALIAS or NAME/VERSION means now."""
+        ...
+
+    def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
+        """Return the verified model."""
+        ...
+
+
+def open_registry(tracking_uri: str, cache_dir: Path) -> "Registry":
+    """Return the registry client (this is the moment mlflow is imported)."""
+    from registry.client import Registry
+
+    return Registry(tracking_uri, cache_dir)
+
+
+class RegistryModels:
+    """Models from the registry, one encoder kept per version and digest."""
+
+    def __init__(self, registry: "Registry", *, device: str = "auto") -> None:
+        self.registry = registry
+        self._device = device
+        self._loaded: dict[tuple[str, str, str, str, int | None], LoadedModel] = {}
+
+    def resolve(self, reference: str) -> "ResolvedModel":
+        """Resolve a reference. Raises InputError or TryAgainLater with the registry's one line."""
+        try:
+            return self.registry.resolve(parse_ref(reference))
+        except RegistryUnreachable as error:
+            raise TryAgainLater(str(error)) from error
+        except RegistryError as error:
+            raise InputError(str(error)) from error
+
+    def version_of(self, reference: str) -> str:
+        """Return the version that a reference means now."""
+        return self.resolve(reference).version
+
+    def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
+        """Return the model with its encoder; the digest is taken anew, so that overwritten files are seen."""
+        resolved = self.resolve(f"{name}/{version}")
+        key = (name, resolved.version, resolved.model_digest, policy.pooling, policy.max_length)
+        if key not in self._loaded:
+            encoder = load_encoder(resolved.path, policy=policy, device=self._device)
+            self._loaded = {key: LoadedModel(name, resolved.version, resolved.model_digest, encoder)}
+        return self._loaded[key]
+
+
+def load_encoder(folder: Path, *, policy: ModelPolicy, device: str = "auto") -> "Encoder":
+    """Load an encoder from a checkpoint folder. Raises InputError with the reason in one line."""
+    from monitor.embed import EmbeddingError, Encoder
+
+    try:
+        return Encoder.load(folder, device=device, pooling=policy.pooling, max_length=policy.max_length)
+    except EmbeddingError as error:
+        raise InputError(str(error)) from error
+
+
+def load_reference(reference: str, *, tracking_uri: str, cache_dir: Path, policy: ModelPolicy) -> LoadedModel:
+    """Load a registered model or a local checkpoint folder, as `--model` takes it."""
+    folder = Path(reference)
+    if folder.is_dir():
+        try:
+            digest = content_digest(folder)
+        except RegistryError as error:
+            raise InputError(str(error)) from error
+        return LoadedModel(folder.name, "local", digest, load_encoder(folder, policy=policy))
+    models = RegistryModels(open_registry(tracking_uri, cache_dir))
+    resolved = models.resolve(reference)
+    return models.load(resolved.name, resolved.version, policy)
