@@ -1,0 +1,49 @@
+"""All array validation: inside the room arrays are trusted."""
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.errors import DetectorInputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def matrix(name: str, values: npt.ArrayLike, *, columns: int | None = None) -> FloatArray:
+    """Return values as a finite float64 matrix (n, d). Raises DetectorInputError naming rank, width or entry."""
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise DetectorInputError(f"{name} must be 2-D, got shape {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
+    if columns is not None and array.shape[1] != columns:
+        raise DetectorInputError(f"{name} must have {columns} columns, got {array.shape[1]}")
+    floats = array.astype(np.float64)
+    finite = np.isfinite(floats)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise DetectorInputError(f"{name}[{row}, {column}] is {floats[row, column]}")
+    return floats
+
+
+def distribution(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return values as a probability vector (k,). Raises DetectorInputError naming what is off."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise DetectorInputError(f"{name} must be 1-D and not empty, got shape {array.shape}")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise DetectorInputError(f"{name} must be finite and not negative, got {array.min()}")
+    if abs(array.sum() - 1) > 1e-8:
+        raise DetectorInputError(f"{name} must sum to 1, got {array.sum()}")
+    return array
+
+
+def same_length(**arrays: npt.NDArray[np.generic]) -> int:
+    """Return the common first length. Raises DetectorInputError naming the two that differ."""
+    (first, reference), *rest = arrays.items()
+    for name, array in rest:
+        if array.shape[:1] != reference.shape[:1]:
+            raise DetectorInputError(
+                f"{first} and {name} must be equal in length, got {reference.shape} and {array.shape}"
+            )
+    return int(reference.shape[0])

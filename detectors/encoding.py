@@ -1,0 +1,49 @@
+"""The binary form of a basis and of a sketch: magic, version, header, arrays, SHA-256 over all of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.errors import DetectorInputError
+
+VERSION = 1
+DIGEST = 32
+MAX_HEADER = 1 << 20
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def pack(magic: bytes, header: Mapping[str, Any], arrays: Arrays) -> bytes:
+    """Return little-endian bytes: magic (4), version (2), header length (4), header, arrays, digest (32)."""
+    little = {name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+    layout = [[name, array.dtype.str, list(array.shape)] for name, array in little.items()]
+    head = json.dumps({"header": dict(header), "arrays": layout}, sort_keys=True, separators=(",", ":")).encode()
+    body = b"".join(
+        [magic, VERSION.to_bytes(2, "little"), len(head).to_bytes(4, "little"), head]
+        + [array.tobytes() for array in little.values()]
+    )
+    return body + hashlib.sha256(body).digest()
+
+
+def unpack(magic: bytes, payload: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return header and arrays. Raises DetectorInputError for other, newer, cut or changed bytes."""
+    kind = magic.decode()
+    if len(payload) < 10 + DIGEST or payload[:4] != magic:
+        raise DetectorInputError(f"these {len(payload)} bytes are no {kind}")
+    version = int.from_bytes(payload[4:6], "little")
+    if version != VERSION:
+        raise DetectorInputError(f"{kind} version {version} is not known to this version, which reads {VERSION}")
+    if hashlib.sha256(payload[:-DIGEST]).digest() != payload[-DIGEST:]:
+        raise DetectorInputError(f"{kind} of {len(payload)} bytes is corrupted: its digest does not match")
+    end = 10 + int.from_bytes(payload[6:10], "little")
+    document = json.loads(payload[10:end])
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, dtype, shape in document["arrays"]:
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays[name] = np.frombuffer(payload, dtype=dtype, count=count, offset=end).reshape(shape)
+        end += count * np.dtype(dtype).itemsize
+    return document["header"], arrays
