@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands.common import open_store, policy_or_default, print_json, progress, say
-from monitor.settings import load_settings
+from monitor.commands.common import open_store, policy_or_default, print_json, progress, read_settings, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -19,7 +18,7 @@ def ingest(
     from monitor.clock import SystemClock
     from monitor.ingest import ingest_files
 
-    settings = load_settings()
+    settings = read_settings()
     policy, engine = policy_or_default(settings), open_store(settings)
     with progress("events", quiet=as_json) as advance:
         totals = ingest_files(files, engine=engine, policy=policy, clock=SystemClock(), progress=advance)
@@ -45,7 +44,7 @@ def dead_letters(
 
     from monitor import store
 
-    with Session(open_store(load_settings())) as session:
+    with Session(open_store(read_settings())) as session:
         letters = store.list_dead_letters(session, limit=limit)
     if as_json:
         print_json(

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor.errors import InputError, TryAgainLater
-from monitor.policy import ModelPolicy, Policy, load_policy
-from monitor.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from monitor.policy import Policy
     from monitor.runner import Runner
+    from monitor.settings import Settings
 
 
 class Advance(Protocol):
@@ -31,7 +31,14 @@ def code_version() -> str:
     return version("driftwarden")
 
 
-def open_store(settings: Settings) -> "Engine":
+def read_settings() -> "Settings":
+    """Read the environment; pydantic loads here and not before, so that `--help` is instant."""
+    from monitor.settings import load_settings
+
+    return load_settings()
+
+
+def open_store(settings: "Settings") -> "Engine":
     """Open the database; a new SQLite file gets its tables. Raises InputError for a stale schema."""
     from monitor import store
 
@@ -48,12 +55,14 @@ def open_store(settings: Settings) -> "Engine":
     return engine
 
 
-def _sqlite_path(settings: Settings) -> Path:
+def _sqlite_path(settings: "Settings") -> Path:
     return Path(settings.database_url.removeprefix("sqlite:///"))
 
 
-def policy_or_default(settings: Settings, *, model: str | None = None) -> Policy:
+def policy_or_default(settings: "Settings", *, model: str | None = None) -> "Policy":
     """Read the policy; a model that only the command line names gets the defaults when there is no file."""
+    from monitor.policy import ModelPolicy, Policy, load_policy
+
     if settings.policy_file.exists():
         return load_policy(settings.policy_file)
     if model is None:
@@ -61,7 +70,7 @@ def policy_or_default(settings: Settings, *, model: str | None = None) -> Policy
     return Policy(models={model: ModelPolicy(version="0")})
 
 
-def make_runner(settings: Settings, policy: Policy) -> "Runner":
+def make_runner(settings: "Settings", policy: "Policy") -> "Runner":
     """Compose a runner over the store and the registry."""
     from monitor.clock import SystemClock
     from monitor.models import RegistryModels, open_registry

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands.common import policy_or_default, print_json, say
-from monitor.policy import EXAMPLE, Policy, load_policy
-from monitor.settings import load_settings
+from monitor.commands.common import policy_or_default, print_json, read_settings, say
 
 policy_app = typer.Typer(help="Check and describe the policy file.", no_args_is_help=True)
 db_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
@@ -19,6 +17,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @policy_app.command()
 def check(file: Annotated[Path, typer.Argument(help="The policy file.")], as_json: JsonFlag = False) -> None:
     """Read a policy and say whether it holds: exit 0, or 2 with file, key and value."""
+    from monitor.policy import load_policy
+
     policy = load_policy(file)
     if as_json:
         print_json({"file": str(file), "digest": policy.digest, "models": sorted(policy.models)})
@@ -29,12 +29,16 @@ def check(file: Annotated[Path, typer.Argument(help="The policy file.")], as_jso
 @policy_app.command()
 def schema() -> None:
     """Print the JSON Schema of the policy, for editors."""
+    from monitor.policy import Policy
+
     say(json.dumps(Policy.model_json_schema(), indent=2))
 
 
 @policy_app.command()
 def example() -> None:
     """Print a commented policy to start from: driftwarden policy example > driftwarden.toml."""
+    from monitor.policy import EXAMPLE
+
     say(EXAMPLE.rstrip())
 
 
@@ -44,7 +48,7 @@ def upgrade(as_json: JsonFlag = False) -> None:
     from monitor import store
     from monitor.errors import TryAgainLater
 
-    settings = load_settings()
+    settings = read_settings()
     try:
         engine = store.open_engine(settings.database_url)
         store.upgrade_schema(engine)
@@ -62,7 +66,7 @@ def rules(
     """Print the Prometheus rule file: driftwarden rules > driftwarden.rules.yml."""
     from alerts.rules import ModelAlerting, render_rule_tests, render_rules
 
-    policy = policy_or_default(load_settings())
+    policy = policy_or_default(read_settings())
     models = [
         ModelAlerting(name=name, window_seconds=model.drift.window_hours * 3600)
         for name, model in sorted(policy.models.items())

@@ -6,10 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import make_runner, open_store, policy_or_default, print_json, progress, say
+from monitor.commands.common import make_runner, open_store, policy_or_default, print_json, progress, read_settings, say
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
-from monitor.policy import ModelPolicy
-from monitor.settings import load_settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME/VERSION in the registry.")]
@@ -24,9 +22,10 @@ def baseline(
     """Build what later windows of a model version are compared with, and tag the registered version with its digest."""
     from monitor.baseline import build_baseline
     from monitor.models import RegistryModels, open_registry
+    from monitor.policy import ModelPolicy
     from monitor.texts import load_texts
 
-    settings = load_settings()
+    settings = read_settings()
     table = load_texts(reference)
     models = RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
     resolved = models.resolve(model)
@@ -58,7 +57,7 @@ def compare(
     """
     from monitor.comparing import compare_files
 
-    judgement = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=load_settings())
+    judgement = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=read_settings())
     _answer(judgement.as_json(), as_json=as_json)
 
 
@@ -104,7 +103,7 @@ def _runner_for(model: str) -> tuple[str, Any]:
     from registry.errors import RegistryError
     from registry.model import parse_ref
 
-    settings = load_settings()
+    settings = read_settings()
     try:
         name = parse_ref(model).name
     except RegistryError as error:

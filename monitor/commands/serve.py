@@ -4,8 +4,15 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands.common import code_version, make_runner, open_store, policy_or_default, print_json, say
-from monitor.settings import load_settings
+from monitor.commands.common import (
+    code_version,
+    make_runner,
+    open_store,
+    policy_or_default,
+    print_json,
+    read_settings,
+    say,
+)
 
 
 def serve(
@@ -23,7 +30,7 @@ def serve(
     from monitor.schedule import Schedule
 
     configure_logs()
-    settings = load_settings()
+    settings = read_settings()
     policy = load_policy(settings.policy_file)
     open_store(settings).dispose()
     schedule = Schedule(make_runner(settings, policy)) if jobs else None
@@ -41,7 +48,7 @@ def run(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     """Run every due job once and end: for cron, or to catch up by hand."""
     from monitor.schedule import Schedule
 
-    settings = load_settings()
+    settings = read_settings()
     policy = policy_or_default(settings)
     schedule = Schedule(make_runner(settings, policy))
     leads = schedule.lead()
