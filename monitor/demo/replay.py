@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
-from monitor.app import create_app
-from monitor.demo.corpus import Ticket
 from sqlalchemy.orm import Session
 
 from monitor import store
+from monitor.app import create_app
 from monitor.baseline import build_baseline
 from monitor.clock import Clock, ReplayedClock, floor_to
 from monitor.demo import incidents as calendars
+from monitor.demo.corpus import Ticket
 from monitor.demo.traffic import Serving, World
 from monitor.errors import InputError, TryAgainLater
 from monitor.models import RegistryModels, open_registry

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
-from monitor.demo.corpus import Ticket
 
 from monitor.demo import incidents
+from monitor.demo.corpus import Ticket
 
 UNSEEN_SHARE = 0.25
 

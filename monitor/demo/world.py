@@ -6,11 +6,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+
 from monitor.demo.corpus import KNOWN_TOPICS, UNSEEN_TOPICS, Ticket, generate, load_clinc
+from monitor.demo.traffic import World
 from monitor.demo.training import train_classifier, train_tokenizer
 from monitor.embed import Encoder
-
-from monitor.demo.traffic import World
 from monitor.errors import InputError
 
 SEED = 7

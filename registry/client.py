@@ -1,0 +1,176 @@
+"""Talk to MLflow (the only `import mlflow`): resolve, download, register, tag, move aliases."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "HF_HUB_OFFLINE": "1",  # registering would ask a hub about the model's local name
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import mlflow  # noqa: E402 the environment above must stand before mlflow reads it
+from mlflow.exceptions import MlflowException  # noqa: E402 likewise
+from mlflow.tracking import MlflowClient  # noqa: E402 likewise
+
+from registry.baseline import MODEL_DIGEST_TAG  # noqa: E402 likewise
+from registry.errors import ArtifactRefused, ModelNotFound, RegistryError, RegistryUnreachable  # noqa: E402 likewise
+from registry.layout import keep, lay_out  # noqa: E402 likewise
+from registry.model import ModelRef, ResolvedModel, checked_files, content_digest  # noqa: E402 likewise
+from registry.tokenizer import tokenizer_files_digest  # noqa: E402 likewise
+
+EXPERIMENT = "driftwarden"
+NOT_FOUND = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
+
+_T = TypeVar("_T")
+
+
+class Registry:
+    """Registered models of one tracking server (or SQLite file), with a cache of their checkpoints."""
+
+    def __init__(self, tracking_uri: str, cache_dir: Path) -> None:
+        self.tracking_uri, self.cache_dir = tracking_uri, cache_dir
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if (database := _sqlite_file(tracking_uri)) is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        self._client = self._ask("open", lambda: MlflowClient(tracking_uri, tracking_uri))
+
+    def resolve(self, ref: ModelRef) -> ResolvedModel:
+        """Return the version a reference means, its checkpoint downloaded, checked and cached.
+
+        Raises ModelNotFound, ArtifactRefused or RegistryUnreachable.
+        """
+        found = self._ask(str(ref), lambda: self._find(ref))
+        version = str(found.version)
+        source = self._ask(str(ref), lambda: self._client.get_model_version_download_uri(ref.name, version))
+        folder = self._download(f"{ref.name}/{version}", source)
+        return ResolvedModel(
+            name=ref.name,
+            version=version,
+            aliases=tuple(sorted(found.aliases)),
+            path=folder,
+            model_digest=content_digest(folder),
+            tokenizer_digest_files=tokenizer_files_digest(folder),
+            run_id=found.run_id or None,
+        )
+
+    def register_checkpoint(
+        self, model: Any, tokenizer: Any, *, name: str, alias: str | None, tags: Mapping[str, str]
+    ) -> ResolvedModel:
+        """Log a transformers model with its tokenizer as a new version of `name`; point `alias` at it."""
+        ref = self._ask(name, lambda: self._log(model, tokenizer, name=name))
+        for key, value in tags.items():
+            self.set_version_tag(name, ref.version or "", key, value)
+        if alias is not None:
+            self.set_alias(name, alias, ref.version or "")
+        resolved = self.resolve(ref)
+        self.set_version_tag(name, resolved.version, MODEL_DIGEST_TAG, resolved.model_digest)
+        return resolved
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Point an alias at a version."""
+        what = f"{name}/{version}"
+        self._ask(what, lambda: self._client.get_model_version(name, version))
+        self._ask(what, lambda: self._client.set_registered_model_alias(name, alias, version))
+
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        self._ask(f"{name}/{version}", lambda: self._client.set_model_version_tag(name, version, key, value))
+
+    def version_tags(self, name: str, version: str) -> dict[str, str]:
+        """Return the tags of a version."""
+        found = self._ask(f"{name}/{version}", lambda: self._client.get_model_version(name, version))
+        return dict(found.tags)
+
+    def _find(self, ref: ModelRef) -> Any:
+        if ref.version is not None:
+            return self._client.get_model_version(ref.name, ref.version)
+        return self._client.get_model_version_by_alias(ref.name, ref.alias)
+
+    def _download(self, what: str, source: str) -> Path:
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.cache_dir, prefix=".incoming-") as holder:
+            # a file store answers with its own folder and not a copy, so the destination is always named
+            artifact = Path(holder, "artifact")
+            artifact.mkdir()
+            fetched = self._ask(
+                f"{what}: artifacts at {source}",
+                lambda: mlflow.artifacts.download_artifacts(
+                    artifact_uri=source,
+                    dst_path=str(artifact),
+                    tracking_uri=self.tracking_uri,
+                    registry_uri=self.tracking_uri,
+                ),
+            )
+            try:
+                checked_files(Path(fetched))
+                laid_out = lay_out(Path(fetched), Path(holder, "checkpoint"))
+            except ArtifactRefused as error:
+                message = str(error).replace(str(fetched), "artifact")
+                raise ArtifactRefused(f"{what}: {message}") from error
+            return keep(laid_out, self.cache_dir)
+
+    def _log(self, model: Any, tokenizer: Any, *, name: str) -> ModelRef:
+        # objects and not a path: mlflow's loading of a checkpoint path fails on transformers 5.23
+        import mlflow.transformers
+
+        before = (mlflow.get_tracking_uri(), mlflow.get_registry_uri())
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        try:
+            with mlflow.start_run(experiment_id=self._experiment()):
+                logged = mlflow.transformers.log_model(
+                    transformers_model={"model": model, "tokenizer": tokenizer},
+                    name="model",
+                    task="text-classification" if hasattr(model, "classifier") else "feature-extraction",
+                    registered_model_name=name,
+                    pip_requirements=[f"{used}=={installed_version(used)}" for used in ("torch", "transformers")],
+                    await_registration_for=30,
+                )
+        finally:
+            mlflow.set_tracking_uri(before[0])
+            mlflow.set_registry_uri(before[1])
+        return ModelRef(name, version=str(logged.registered_model_version))
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        database = _sqlite_file(self.tracking_uri)
+        beside = None if database is None else (database.parent / "artifacts").absolute().as_uri()
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=beside))
+
+    def _ask(self, what: str, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except RegistryError:
+            raise
+        except MlflowException as error:
+            line = " ".join(str(error).split())[:200]
+            if error.error_code in NOT_FOUND:
+                raise ModelNotFound(f"{what}: not in the registry {_shown(self.tracking_uri)} ({line})") from error
+            raise RegistryUnreachable(f"{what}: registry {_shown(self.tracking_uri)} failed ({line})") from error
+        except Exception as error:  # mlflow passes through what its stores and transports raise
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise RegistryUnreachable(f"{what}: registry {_shown(self.tracking_uri)} failed ({line})") from error
+
+
+def _sqlite_file(tracking_uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(tracking_uri.removeprefix(prefix)) if tracking_uri.startswith(prefix) else None
+
+
+def _shown(tracking_uri: str) -> str:
+    parts = urlsplit(tracking_uri)
+    return unquote(tracking_uri) if "@" not in parts.netloc else f"{parts.scheme}://***@{parts.netloc.rsplit('@')[-1]}"

@@ -1,0 +1,114 @@
+"""The embedded registry: MLflow on a SQLite file, artifacts beside it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mlflow", reason="needs the registry extra")
+pytest.importorskip("transformers", reason="needs the models extra")
+
+from monitor.embed import Encoder
+from registry.client import Registry
+from registry.errors import ArtifactRefused, ModelNotFound, RegistryUnreachable
+from registry.model import ModelRef, ResolvedModel, content_digest, parse_ref
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:::mlflow"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def registry(home: Path) -> Registry:
+    return Registry(f"sqlite:///{home}/mlflow.db", home / "cache")
+
+
+@pytest.fixture(scope="module")
+def registered(registry: Registry, tiny: tuple[Any, Any]) -> ResolvedModel:
+    model, tokenizer = tiny
+    return registry.register_checkpoint(model, tokenizer, name="intents", alias="champion", tags={"team": "support"})
+
+
+def test_a_registered_model_resolves_by_alias_and_by_version(registry: Registry, registered: ResolvedModel) -> None:
+    by_alias = registry.resolve(parse_ref("intents@champion"))
+    by_version = registry.resolve(parse_ref(f"intents/{registered.version}"))
+    assert by_alias == by_version
+    assert by_alias.path == registered.path
+    assert by_alias.model_digest == registered.model_digest == content_digest(registered.path)
+    assert by_alias.aliases == ("champion",)
+    assert by_alias.run_id
+
+
+def test_a_resolved_checkpoint_lies_in_the_cache_and_embeds(registered: ResolvedModel, home: Path) -> None:
+    assert registered.path.is_relative_to(home / "cache")
+    assert registered.path.name == registered.model_digest.removeprefix("sha256:")
+    assert Encoder.load(registered.path, device="cpu").encode(["hello"]).finite.all()
+
+
+def test_artifacts_stand_beside_the_database(registered: ResolvedModel, home: Path) -> None:
+    assert list((home / "artifacts").rglob("model.safetensors"))
+
+
+def test_tags_are_kept_with_the_version(registry: Registry, registered: ResolvedModel) -> None:
+    registry.set_version_tag("intents", registered.version, "driftwarden.baseline_digest", "sha256:00")
+    tags = registry.version_tags("intents", registered.version)
+    assert tags["driftwarden.baseline_digest"] == "sha256:00"
+    assert tags["team"] == "support"
+    assert tags["driftwarden.model_digest"] == registered.model_digest
+
+
+def test_an_alias_moves(registry: Registry, registered: ResolvedModel) -> None:
+    registry.set_alias("intents", "shadow", registered.version)
+    assert registry.resolve(ModelRef("intents", alias="shadow")).version == registered.version
+
+
+@pytest.mark.parametrize("reference", ["nobody@champion", "nobody/1", "intents@nobody", "intents/99"])
+def test_what_is_not_registered_is_said_in_one_line(
+    registry: Registry, registered: ResolvedModel, reference: str
+) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        registry.resolve(parse_ref(reference))
+    assert str(caught.value).startswith(reference)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_alias_cannot_point_at_a_missing_version(registry: Registry, registered: ResolvedModel) -> None:
+    with pytest.raises(ModelNotFound):
+        registry.set_alias("intents", "champion", "99")
+
+
+def test_overwritten_files_change_the_digest_and_pickles_are_refused(
+    registry: Registry, registered: ResolvedModel, home: Path
+) -> None:
+    weights = next((home / "artifacts").rglob("model.safetensors"))
+    readme = weights.with_name("notes.txt")
+    readme.write_text("changed in place")
+    assert registry.resolve(parse_ref("intents/1")).model_digest != registered.model_digest
+    readme.unlink()
+    pickled = weights.with_name("pytorch_model.bin")
+    shutil.copyfile(weights, pickled)
+    with pytest.raises(ArtifactRefused, match=r"intents/1: .*pytorch_model\.bin"):
+        registry.resolve(parse_ref("intents/1"))
+    pickled.unlink()
+
+
+def test_a_damaged_cache_is_made_anew(registry: Registry, registered: ResolvedModel) -> None:
+    (registered.path / "config.json").write_text("{}")
+    again = registry.resolve(parse_ref("intents@champion"))
+    assert again.path == registered.path
+    assert content_digest(again.path) == registered.model_digest
+
+
+def test_an_unreachable_server_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RegistryUnreachable) as caught:
+        Registry("http://127.0.0.1:9", tmp_path).resolve(parse_ref("intents@champion"))
+    assert "http://127.0.0.1:9" in str(caught.value)
+    assert "\n" not in str(caught.value)
