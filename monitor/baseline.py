@@ -6,10 +6,9 @@ from datetime import UTC
 from typing import Any
 
 import numpy as np
-from detectors.errors import DetectorError
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
+from detectors.errors import DetectorError
 from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
@@ -74,7 +73,7 @@ def build_baseline(
         summary={"texts": len(observed), "held_out": int(reference.sketch.n), "seed": seed},
         created_at=(clock or SystemClock()).now().astimezone(UTC),
     )
-    with Session(engine) as session, session.begin():
+    with store.writing(engine) as session:
         store.upsert_version(
             session,
             store.StoredVersion(

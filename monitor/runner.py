@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import structlog
-from detectors.errors import DetectorError
-from detectors.sketch import Basis, Sketch, empty_sketch, merge
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from detectors.errors import DetectorError
+from detectors.sketch import Basis, Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Clock, Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError, InputError, TryAgainLater
@@ -98,7 +98,7 @@ class Runner:
             model = self.models.load(name, version, self.policy.model(name))
             require_like(loaded.stored, model)
             sketches = embed_batch(waiting, loaded, model)
-            with Session(self.engine) as session, session.begin():
+            with store.writing(self.engine) as session:
                 self._require_lease(session)
                 store.record_embedded(
                     session, sketches=sketches, prediction_ids=[prediction.id for prediction in waiting]
@@ -203,7 +203,7 @@ class Runner:
     def retention(self) -> dict[str, int]:
         """Drop what the policy no longer keeps; return rows dropped by table."""
         now = self.clock.now()
-        with Session(self.engine) as session, session.begin():
+        with store.writing(self.engine) as session:
             self._require_lease(session)
             return store.apply_retention(
                 session,
@@ -256,7 +256,7 @@ class Runner:
         )
 
     def _record(self, run: store.NewRun, results: Sequence[store.StoredResult]) -> store.StoredRun:
-        with Session(self.engine) as session, session.begin():
+        with store.writing(self.engine) as session:
             self._require_lease(session)
             store.record_run(session, run, results)
             stored = store.run_for(

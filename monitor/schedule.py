@@ -8,7 +8,6 @@ from datetime import timedelta
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.errors import DriftwardenError
@@ -58,7 +57,7 @@ class Schedule:
         """Renew the lease, or take it when it is free; return whether this replica leads."""
         now = self.runner.clock.now()
         try:
-            with Session(self.runner.engine) as session, session.begin():
+            with store.writing(self.runner.engine) as session:
                 lease = self.runner.lease
                 if lease is not None and store.renew_lease(session, lease, now=now, ttl=LEASE_TTL):
                     return True

@@ -1,0 +1,306 @@
+"""Predictions, labels, dead letters and their counts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from monitor.store.tables import Counter, DeadLetterRow, Label, Prediction, PredictionKey
+from monitor.store.types import (
+    DeadLetter,
+    InsertOutcome,
+    NewLabel,
+    NewPrediction,
+    StoredDeadLetter,
+    StoredPrediction,
+)
+
+CHUNK = 500
+PARTITION_LOCK = 72657002
+
+COLUMNS = (
+    Prediction.id,
+    Prediction.timestamp,
+    Prediction.model,
+    Prediction.version,
+    Prediction.text,
+    Prediction.text_pair,
+    Prediction.label,
+    Prediction.confidence,
+    Prediction.scores,
+    Prediction.attributes,
+    Prediction.token_count,
+    Prediction.tokenizer_digest,
+    Prediction.inclusion_probability,
+)
+
+
+def dialect_insert(session: Session, table: Any) -> Any:
+    """Return the dialect's INSERT, which knows ON CONFLICT."""
+    return postgresql.insert(table) if session.get_bind().dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> InsertOutcome:
+    """Insert each event id once; the same id with the same content is a duplicate, with other content a conflict.
+
+    Within a batch the first of equal ids counts.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for index, row in enumerate(rows):
+        first.setdefault((row.model, row.event_id), index)
+    if session.get_bind().dialect.name == "postgresql":
+        _ensure_partitions(session, {row.timestamp.astimezone(UTC).date().isoformat() for row in rows})
+    # in the order of the keys: two batches that share ids wait for each other and never deadlock
+    keys = [
+        {
+            "model": rows[index].model,
+            "event_id": rows[index].event_id,
+            "content_digest": rows[index].content_digest,
+            "timestamp": rows[index].timestamp,
+        }
+        for _, index in sorted(first.items())
+    ]
+    fresh = _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+    kept = [
+        row
+        for (_, index), row in zip(first.items(), (rows[i] for i in first.values()), strict=True)
+        if (row.model, row.event_id) in fresh
+    ]
+    if kept:
+        session.execute(insert(Prediction), [_columns(row) for row in kept])
+    return _outcome(session, PredictionKey, rows, first, fresh)
+
+
+def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
+    """Insert each (model, event, source) once; a second, unlike label of one source is a conflict."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, row in enumerate(rows):
+        first.setdefault((row.model, row.event_id, row.source), index)
+    values = [
+        {
+            "model": rows[index].model,
+            "event_id": rows[index].event_id,
+            "source": rows[index].source,
+            "label": rows[index].label,
+            "timestamp": rows[index].timestamp,
+            "received_at": rows[index].received_at,
+            "content_digest": rows[index].content_digest,
+        }
+        for _, index in sorted(first.items())
+    ]
+    fresh = _insert_new(session, Label, values, identity=("model", "event_id", "source"))
+    return _outcome(session, Label, rows, first, fresh)
+
+
+def _insert_new(
+    session: Session, table: Any, values: Sequence[dict[str, Any]], *, identity: tuple[str, ...]
+) -> set[tuple[str, ...]]:
+    fresh: set[tuple[str, ...]] = set()
+    columns = [getattr(table, name) for name in identity]
+    statement = dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(identity)).returning(*columns)
+    for start in range(0, len(values), CHUNK):
+        found = session.execute(statement.values(list(values[start : start + CHUNK])))
+        fresh.update(tuple(row) for row in found)
+    return fresh
+
+
+def _outcome(
+    session: Session, table: Any, rows: Sequence[Any], first: Mapping[Any, int], fresh: set[tuple[str, ...]]
+) -> InsertOutcome:
+    by_source = table is Label
+    known: dict[tuple[str, ...], str] = {
+        key: rows[index].content_digest for key, index in first.items() if key in fresh
+    }
+    taken = [key for key in first if key not in fresh]
+    for start in range(0, len(taken), CHUNK):
+        part = taken[start : start + CHUNK]
+        columns = [table.model, table.event_id, *([table.source] if by_source else [])]
+        found = session.execute(
+            select(*columns, table.content_digest).where(
+                table.model.in_({key[0] for key in part}), table.event_id.in_({key[1] for key in part})
+            )
+        )
+        known.update({tuple(row[:-1]): row[-1] for row in found})
+    accepted = duplicate = 0
+    conflicting = []
+    for index, row in enumerate(rows):
+        key = (row.model, row.event_id, row.source) if by_source else (row.model, row.event_id)
+        if key in fresh and first[key] == index:
+            accepted += 1
+        elif known.get(key) == row.content_digest:
+            duplicate += 1
+        else:
+            conflicting.append(index)
+    return InsertOutcome(accepted, duplicate, tuple(conflicting))
+
+
+def _columns(row: NewPrediction) -> dict[str, Any]:
+    return {
+        "event_id": row.event_id,
+        "model": row.model,
+        "version": row.version,
+        "timestamp": row.timestamp,
+        "received_at": row.received_at,
+        "text": row.text,
+        "text_pair": row.text_pair,
+        "label": row.label,
+        "prediction": row.prediction_json,
+        "confidence": row.confidence,
+        "scores": row.scores,
+        "latency_seconds": row.latency_seconds,
+        "attributes": row.attributes,
+        "stage": row.stage,
+        "endpoint": row.endpoint,
+        "subject": row.subject,
+        "token_count": row.token_count,
+        "tokenizer_digest": row.tokenizer_digest,
+        "inclusion_probability": row.inclusion_probability,
+    }
+
+
+def partition_name(day: str) -> str:
+    """Return the partition of an ISO day.
+
+    >>> partition_name("2026-01-31")
+    'predictions_20260131'
+    """
+    return f"predictions_{day.replace('-', '')}"
+
+
+def _ensure_partitions(session: Session, days: Iterable[str]) -> None:
+    names = {partition_name(day): day for day in sorted(days)}
+    # asks pg_class and not to_regclass(), which may answer from a cache older than the lock
+    question = text(
+        "SELECT n FROM unnest(cast(:names AS text[])) AS n WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = n)"
+    )
+    if not session.scalars(question, {"names": list(names)}).all():
+        return
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
+    for name in session.scalars(question, {"names": list(names)}).all():
+        start = datetime.fromisoformat(names[name]).replace(tzinfo=UTC)
+        # attaching, unlike CREATE … PARTITION OF, lets other transactions go on inserting
+        session.execute(text(f"CREATE TABLE {name} (LIKE predictions INCLUDING ALL)"))
+        session.execute(
+            text(
+                f"ALTER TABLE predictions ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{(start + timedelta(days=1)).isoformat()}')"
+            )
+        )
+
+
+def add_dead_letters(session: Session, rows: Sequence[DeadLetter]) -> None:
+    """Keep refused events."""
+    if rows:
+        session.execute(
+            insert(DeadLetterRow),
+            [
+                {
+                    "received_at": row.received_at,
+                    "source": row.source,
+                    "index": row.index,
+                    "field": row.field,
+                    "reason": row.reason,
+                    "payload": row.payload,
+                }
+                for row in rows
+            ],
+        )
+
+
+def list_dead_letters(session: Session, *, limit: int = 100) -> list[StoredDeadLetter]:
+    """Return the newest refused events first."""
+    found = session.scalars(select(DeadLetterRow).order_by(DeadLetterRow.id.desc()).limit(limit))
+    return [
+        StoredDeadLetter(
+            id=row.id,
+            received_at=row.received_at,
+            source=row.source,
+            index=row.index,
+            field=row.field,
+            reason=row.reason,
+            payload=row.payload,
+        )
+        for row in found
+    ]
+
+
+def add_counts(session: Session, counts: Mapping[tuple[str, str], int]) -> None:
+    """Add to counters, (model, name) → how many; in the order of the keys, so that writers never deadlock."""
+    values = [{"model": model, "name": name, "value": value} for (model, name), value in sorted(counts.items())]
+    if values:
+        statement = dialect_insert(session, Counter).values(values)
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["model", "name"], set_={"value": Counter.value + statement.excluded.value}
+            )
+        )
+
+
+def counts(session: Session) -> dict[tuple[str, str], int]:
+    """Return every counter."""
+    return {(row.model, row.name): row.value for row in session.scalars(select(Counter))}
+
+
+def unembedded(session: Session, *, model: str, version: str, before: datetime, limit: int) -> list[StoredPrediction]:
+    """Return samples that no sketch holds yet, oldest arrival first."""
+    found = session.execute(
+        select(*COLUMNS)
+        .where(
+            Prediction.model == model,
+            Prediction.version == version,
+            ~Prediction.embedded,
+            Prediction.timestamp < before,
+        )
+        .order_by(Prediction.id)
+        .limit(limit)
+    )
+    return [StoredPrediction(*row) for row in found]
+
+
+def count_unembedded(session: Session) -> dict[tuple[str, str], int]:
+    """Return how many samples wait to be embedded, by (model, version)."""
+    found = session.execute(
+        select(Prediction.model, Prediction.version, func.count())
+        .where(~Prediction.embedded)
+        .group_by(Prediction.model, Prediction.version)
+    )
+    return {(model, version): count for model, version, count in found}
+
+
+def predictions_by_id(session: Session, ids: Sequence[int]) -> dict[int, StoredPrediction]:
+    """Return the predictions that retention has not taken, by id."""
+    held: dict[int, StoredPrediction] = {}
+    for start in range(0, len(ids), CHUNK):
+        found = session.execute(select(*COLUMNS).where(Prediction.id.in_(ids[start : start + CHUNK])))
+        held.update({row.id: StoredPrediction(*row) for row in found})
+    return held
+
+
+def prediction_mix(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> dict[str, int]:
+    """Return how many predictions of [start, end) carry each label."""
+    found = session.execute(
+        select(Prediction.label, func.count())
+        .where(
+            Prediction.model == model,
+            Prediction.version == version,
+            Prediction.timestamp >= start,
+            Prediction.timestamp < end,
+            Prediction.label.is_not(None),
+        )
+        .group_by(Prediction.label)
+        .order_by(Prediction.label)
+    )
+    return {str(label): count for label, count in found}
+
+
+def first_event_at(session: Session, *, model: str, version: str) -> datetime | None:
+    """Return the time of the earliest stored prediction."""
+    return session.scalar(
+        select(Prediction.timestamp)
+        .where(Prediction.model == model, Prediction.version == version)
+        .order_by(Prediction.timestamp)
+        .limit(1)
+    )

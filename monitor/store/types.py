@@ -1,0 +1,221 @@
+"""What the store takes and gives: frozen rows in our own words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrediction:
+    """A validated, sampled prediction event."""
+
+    event_id: str
+    model: str
+    version: str
+    timestamp: datetime
+    received_at: datetime
+    content_digest: str
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    prediction_json: Any = None
+    confidence: float | None = None
+    scores: Mapping[str, float] | None = None
+    latency_seconds: float | None = None
+    attributes: Mapping[str, str] | None = None
+    stage: str | None = None
+    endpoint: str | None = None
+    subject: str | None = None
+    token_count: int | None = None
+    tokenizer_digest: str | None = None
+    inclusion_probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A kept prediction, as jobs read it."""
+
+    id: int
+    timestamp: datetime
+    model: str
+    version: str
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    confidence: float | None
+    scores: Mapping[str, float] | None
+    attributes: Mapping[str, str] | None
+    token_count: int | None
+    tokenizer_digest: str | None
+    inclusion_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewLabel:
+    """The truth about a prediction, from one source."""
+
+    event_id: str
+    model: str
+    label: str
+    timestamp: datetime
+    source: str
+    received_at: datetime
+    content_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class InsertOutcome:
+    """What became of a batch; `conflicting` holds indexes of rows whose id is taken by other content."""
+
+    accepted: int
+    duplicate: int
+    conflicting: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was refused, whole, with the reason."""
+
+    received_at: datetime
+    source: str
+    index: int
+    field: str
+    reason: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter(DeadLetter):
+    """A dead letter with its number."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A model version and the digests it was pinned at."""
+
+    model: str
+    version: str
+    model_digest: str
+    tokenizer_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBaseline:
+    """A baseline: basis and reference sketch as bytes, texts aligned to the reference sketch's rows."""
+
+    model: str
+    version: str
+    digest: str
+    numeric_mode: str
+    model_digest: str
+    tokenizer_digest: str
+    basis: bytes
+    reference: bytes
+    reference_texts: list[str]
+    summary: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewSketch:
+    """A partial sketch of one hour of a model version, with the counts that stand beside it."""
+
+    model: str
+    version: str
+    hour: datetime
+    segment: str
+    baseline_digest: str
+    n: int
+    truncated: int
+    nonfinite: int
+    token_checked: int
+    token_mismatched: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSketch(NewSketch):
+    """A sketch with its number."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SketchTotals:
+    """Counts over all sketches of a model version in a span."""
+
+    n: int
+    truncated: int
+    nonfinite: int
+    token_checked: int
+    token_mismatched: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """One run of a job over a window, with everything its verdict rests on."""
+
+    job: str
+    model: str
+    version: str
+    window_start: datetime
+    window_end: datetime
+    status: str
+    drift: bool | None
+    p_value: float | None
+    n: int
+    seed: int
+    policy_digest: str
+    code_version: str
+    baseline_digest: str | None
+    payload: dict[str, Any]
+    error: str | None
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun(NewRun):
+    """A run with its number."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """One detector's row of a run."""
+
+    run_id: int
+    name: str
+    statistic: float
+    unit: str
+    p_value: float
+    threshold: float
+    drift: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """Who or what decided what, why, and on which evidence."""
+
+    id: int
+    model: str
+    version: str
+    kind: str
+    actor: str
+    reason: str
+    evidence: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leadership of one name until `expires_at`; `term` grows with every change of holder and fences writes."""
+
+    name: str
+    holder: str
+    term: int
+    expires_at: datetime
