@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -12,33 +13,56 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from detectors.checks import FloatArray, IntArray
+from detectors.sketch import Sketch
 
 NEIGHBOURS = 25
 FOLDS = 5
+NEAREST_TEXTS = 3
 WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.05
 
 
 def drift_scores(
-    reference_rows: FloatArray,
-    current_rows: FloatArray,
+    reference: Sketch,
+    current: Sketch,
     *,
     rng: np.random.Generator,
     reference_texts: Sequence[str] | None = None,
     current_texts: Sequence[str] | None = None,
 ) -> FloatArray:
-    """Return how typical each current row (n, k) is of what is new, (n,): higher is newer.
+    """Return how typical each of the current sketch's m sampled rows is of what is new, (m,): higher is newer.
 
-    The sum of standardised log-odds of "current" from the nearest neighbours in the projection and, where texts are
-    given, from a cross-fitted logistic regression on their words: no row is scored by a model that saw it.
+    A sum of standardised log-odds of "current": by nearest neighbours in the projection, by the model's confidence
+    where predictions are known and, where texts are given (aligned to the sketches' rows), by a cross-fitted logistic
+    regression on their words and by their nearest texts on either side. It ranks texts for review and tests nothing.
     """
-    before, now = np.asarray(reference_rows, dtype=np.float64), np.asarray(current_rows, dtype=np.float64)
+    before, now = (np.asarray(sketch.rows, dtype=np.float64) for sketch in (reference, current))
     if not before.shape[0] or not now.shape[0]:
         return np.zeros(now.shape[0])
     scores = _standardised(_neighbour_odds(before, now))
+    scores = scores + _standardised(_confidence_odds(reference.row_confidences, current.row_confidences))
     if reference_texts is not None and current_texts is not None and min(before.shape[0], now.shape[0]) >= FOLDS:
-        scores = scores + _standardised(_word_odds(reference_texts, current_texts, rng=rng))
-    return scores
+        words = _words_matrix([*reference_texts, *current_texts])
+        if words is not None:
+            scores = scores + _standardised(_word_odds(words, before.shape[0], rng=rng))
+            scores = scores + _standardised(_text_odds(words, before.shape[0]))
+    return np.asarray(scores)
+
+
+def _confidence_odds(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> FloatArray:
+    """Return log-odds of "current" at each confidence: a logistic regression on its logit and the logit's square."""
+    known = ~np.isnan(now)
+    sides = before[~np.isnan(before)], now[known]
+    odds = np.zeros(now.size)
+    if min(side.size for side in sides) < NEIGHBOURS:
+        return odds
+    confidences = np.clip(np.concatenate(sides).astype(np.float64), 1e-4, 1 - 1e-4)
+    logits = np.log(confidences / (1 - confidences))
+    curve = np.column_stack([logits, logits**2])
+    labels = np.repeat([0, 1], [side.size for side in sides])
+    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=500).fit(curve, labels)
+    odds[known] = model.decision_function(curve[sides[0].size :])
+    return odds
 
 
 def _standardised(values: FloatArray) -> FloatArray:
@@ -59,19 +83,35 @@ def _neighbour_odds(before: FloatArray, now: FloatArray) -> FloatArray:
     return np.asarray(np.log(odds))
 
 
-def _word_odds(before: Sequence[str], now: Sequence[str], *, rng: np.random.Generator) -> FloatArray:
+def _words_matrix(texts: Sequence[str]) -> sparse.csr_matrix | None:
     vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, max_features=50_000)
     try:
-        words = sparse.csr_matrix(vectorizer.fit_transform([*before, *now]))
+        return sparse.csr_matrix(vectorizer.fit_transform(texts))
     except ValueError:  # no word stands in two texts: nothing to tell them apart by
-        return np.zeros(len(now))
-    sides = np.repeat([0, 1], [len(before), len(now)])
+        return None
+
+
+def _word_odds(words: sparse.csr_matrix, n_before: int, *, rng: np.random.Generator) -> FloatArray:
+    sides = np.repeat([0, 1], [n_before, words.shape[0] - n_before])
     odds = np.zeros(sides.size)
     folds = StratifiedKFold(n_splits=FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
     for fitted, held in folds.split(words, sides):
         model = LogisticRegression(C=4.0, class_weight="balanced", max_iter=500).fit(words[fitted], sides[fitted])
         odds[held] = model.decision_function(words[held])
-    return odds[len(before) :]
+    return odds[n_before:]
+
+
+def _text_odds(words: sparse.csr_matrix, n_before: int) -> FloatArray:
+    """Return the log-ratio of the mean cosine to the nearest current and to the nearest reference texts, (n,)."""
+    now = words[n_before:]
+    to_now, to_before = (now @ now.T).toarray(), (now @ words[:n_before].T).toarray()
+    np.fill_diagonal(to_now, 0.0)
+
+    def nearest(similarities: FloatArray) -> FloatArray:
+        count = min(NEAREST_TEXTS, similarities.shape[1])
+        return np.asarray(np.partition(similarities, -count, axis=1)[:, -count:].mean(axis=1))
+
+    return np.asarray(np.log((nearest(to_now) + 0.02) / (nearest(to_before) + 0.02)))
 
 
 def cell_keywords(

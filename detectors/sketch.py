@@ -122,6 +122,7 @@ class Sketch:
     rows: npt.NDArray[np.float32]
     row_ids: IntArray
     row_cells: IntArray
+    row_confidences: npt.NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
         """Return the versioned binary form."""
@@ -145,6 +146,7 @@ _SKETCH_ARRAYS = (
     "rows",
     "row_ids",
     "row_cells",
+    "row_confidences",
 )
 
 
@@ -163,6 +165,7 @@ def empty_sketch(basis: Basis) -> Sketch:
         rows=np.zeros((0, k), dtype=np.float32),
         row_ids=np.zeros(0, dtype=np.int64),
         row_cells=np.zeros(0, dtype=np.int64),
+        row_confidences=np.zeros(0, dtype=np.float32),
     )
 
 
@@ -193,6 +196,7 @@ def fold(
         rows=rows[kept].astype(np.float32),
         row_ids=ids[kept],
         row_cells=cells[kept],
+        row_confidences=_row_confidences(confidences, rows.shape[0])[kept],
     )
 
 
@@ -220,6 +224,12 @@ def _confidence_counts(basis: Basis, confidences: FloatArray | None, n: int) -> 
     return np.bincount(bins, minlength=edges.size - 1).astype(np.int64)
 
 
+def _row_confidences(confidences: FloatArray | None, n: int) -> npt.NDArray[np.float32]:
+    if confidences is None:
+        return np.full(n, np.nan, dtype=np.float32)
+    return np.asarray(confidences, dtype=np.float32)
+
+
 def merge(sketches: Sequence[Sketch]) -> Sketch:
     """Return the sketch of all rows together. Raises DetectorInputError for none or for unlike bases."""
     if not sketches:
@@ -241,6 +251,7 @@ def merge(sketches: Sequence[Sketch]) -> Sketch:
         rows=np.concatenate([sketch.rows for sketch in sketches])[kept],
         row_ids=ids[kept],
         row_cells=np.concatenate([sketch.row_cells for sketch in sketches])[kept],
+        row_confidences=np.concatenate([sketch.row_confidences for sketch in sketches])[kept],
     )
 
 

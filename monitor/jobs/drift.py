@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import binom
+
 from detectors.attribution import cell_keywords, drift_scores
 from detectors.compare import compare_sketches
 from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
-from scipy.stats import binom
 
 TOP_TEXTS = 50
 EXAMPLES_PER_CELL = 5
@@ -138,8 +139,8 @@ def _scores(inputs: DriftInputs, *, rng: np.random.Generator) -> np.ndarray[tupl
     reference_texts = [inputs.reference_texts.get(int(i), "") for i in inputs.reference.row_ids]
     has_texts = any(current_texts) and any(reference_texts)
     return drift_scores(
-        inputs.reference.rows,
-        inputs.current.rows,
+        inputs.reference,
+        inputs.current,
         rng=rng,
         reference_texts=reference_texts if has_texts else None,
         current_texts=current_texts if has_texts else None,

@@ -126,7 +126,7 @@ def test_a_shift_is_found_and_its_cells_are_named(basis: Basis) -> None:
     grown = found.cells[0]
     assert grown.current_share > grown.reference_share
     assert all((result.statistic >= result.threshold) == result.drift for result in found.detectors)
-    scores = drift_scores(reference.rows, current.rows, rng=np.random.default_rng(0))
+    scores = drift_scores(reference, current, rng=np.random.default_rng(0))
     top = current.row_ids[np.argsort(-scores)[:50]]
     assert np.mean(top >= 400) >= 0.8
 
