@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from monitor.errors import InputError, TryAgainLater
+from monitor.policy import ModelPolicy
+from registry.baseline import BASELINE_DIGEST_TAG
 from registry.errors import RegistryError, RegistryUnreachable
 from registry.model import content_digest, parse_ref
 
-from monitor.errors import InputError, TryAgainLater
-from monitor.policy import ModelPolicy
-
 if TYPE_CHECKING:
+    from monitor.embed import Encoder
     from registry.client import Registry
     from registry.model import ResolvedModel
-
-    from monitor.embed import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,15 @@ class RegistryModels:
     def version_of(self, reference: str) -> str:
         """Return the version that a reference means now."""
         return self.resolve(reference).version
+
+    def tag_baseline(self, name: str, version: str, digest: str) -> None:
+        """Name the baseline on the registered version, so that the registry's readers find it."""
+        try:
+            self.registry.set_version_tag(name, version, BASELINE_DIGEST_TAG, digest)
+        except RegistryUnreachable as error:
+            raise TryAgainLater(str(error)) from error
+        except RegistryError as error:
+            raise InputError(str(error)) from error
 
     def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
         """Return the model with its encoder; the digest is taken anew, so that overwritten files are seen."""

@@ -2,25 +2,24 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from detectors.errors import DetectorError
-from detectors.sketch import Basis, Sketch, empty_sketch, merge
+from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
-from monitor.clock import Clock, Window, complete_windows, floor_to
+from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError, InputError, TryAgainLater
 from monitor.jobs.baseline import Observations, fold_observations
 from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
 from monitor.models import LoadedModel, ModelSource
-from monitor.policy import Policy
+from monitor.results import Loaded, Results
 
 HOUR = timedelta(hours=1)
 BATCH = 8192
@@ -33,47 +32,14 @@ class LeadershipLost(TryAgainLater):
     """Another replica leads now; what this one was about to write is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A stored baseline, decoded."""
+@dataclass(slots=True, kw_only=True)
+class Runner(Results):
+    """Adds to the results what jobs share: the models, and the lease that fences every write."""
 
-    stored: store.StoredBaseline
-    basis: Basis
-    reference: Sketch
-
-    @property
-    def reference_texts(self) -> dict[int, str]:
-        """Reference texts by row id."""
-        return {int(i): text for i, text in zip(self.reference.row_ids, self.stored.reference_texts, strict=True)}
-
-
-@dataclass(slots=True)
-class Runner:
-    """Holds what jobs share: database, policy, models and the lease that fences every write."""
-
-    engine: Engine
-    policy: Policy
     models: ModelSource
-    clock: Clock
-    code_version: str
     lease: store.Lease | None = None
-    _baselines: dict[str, Loaded] = field(default_factory=dict)
 
     # -- reading -----------------------------------------------------------------------------
-
-    def baseline(self, model: str, version: str) -> Loaded:
-        """Return the version's baseline. Raises InputError when none was built."""
-        with Session(self.engine) as session:
-            stored = store.latest_baseline(session, model=model, version=version)
-        if stored is None:
-            raise InputError(
-                f"{model}/{version} has no baseline; build one: driftwarden baseline {model}/{version} --reference FILE"
-            )
-        if stored.digest not in self._baselines:
-            self._baselines = {
-                stored.digest: Loaded(stored, Basis.from_bytes(stored.basis), Sketch.from_bytes(stored.reference))
-            }
-        return self._baselines[stored.digest]
 
     def watched(self, name: str) -> str:
         """Return the version that the policy watches; an alias is resolved through the registry now."""

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,16 @@ from sqlalchemy import Engine, create_engine, text
 from monitor import store
 
 
-def missing_service(what: str) -> None:
-    """Skip for want of a service, or fail where services are required."""
+def _missing_service(what: str) -> None:
     if os.environ.get("DRIFTWARDEN_REQUIRE_SERVICES"):
         pytest.fail(f"{what} is required here and missing")
     pytest.skip(f"{what} is not installed")
+
+
+@pytest.fixture(scope="session")
+def missing_service() -> Callable[[str], None]:
+    """Skip for want of a service, or fail where services are required."""
+    return _missing_service
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +44,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if binaries is None and (on_path := shutil.which("initdb")):
         binaries = Path(on_path).parent
     if binaries is None:
-        missing_service("PostgreSQL")
+        _missing_service("PostgreSQL")
         raise AssertionError
     folder = tmp_path_factory.mktemp("postgres")
     if os.geteuid() == 0:

@@ -11,17 +11,28 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files of prediction events.")],
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files of events.")],
+    labels: Annotated[bool, typer.Option("--labels", help="The files hold labels and not predictions.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in prediction events from files, streaming: the same events and answers as POST /v1/predictions."""
+    """Take in events from files, streaming: the same events and answers as POST /v1/predictions (or /v1/labels).
+
+    Example: driftwarden ingest day-1.jsonl day-2.parquet
+    """
     from monitor.clock import SystemClock
     from monitor.ingest import ingest_files
 
     settings = read_settings()
     policy, engine = policy_or_default(settings), open_store(settings)
-    with progress("events", quiet=as_json) as advance:
-        totals = ingest_files(files, engine=engine, policy=policy, clock=SystemClock(), progress=advance)
+    with progress("bytes", quiet=as_json) as advance:
+        totals = ingest_files(
+            files,
+            engine=engine,
+            policy=policy,
+            clock=SystemClock(),
+            kind="labels" if labels else "predictions",
+            progress=advance,
+        )
     answer = {
         "accepted": totals.accepted,
         "duplicate": totals.duplicate,

@@ -103,7 +103,7 @@ def run_demo(folder: Path, world: World, *, days: int, clock: Clock, say: Say) -
     built = build_baseline(
         loaded, TextTable(tuple(ticket.text for ticket in world.reference), None, None), engine=engine, seed=SEED
     )
-    registry.set_version_tag(MODEL, resolved.version, "driftwarden.baseline_digest", built.digest)
+    models.tag_baseline(MODEL, resolved.version, built.digest)
     say(f"baseline of {built.summary['texts']} texts ({built.digest[:19]}…)")
     plan = calendars.calendar(begin=begin, windows=windows, step=WINDOW)
     serving = Serving(world, loaded.encoder, rng=np.random.default_rng(SEED))

@@ -23,7 +23,17 @@ from monitor.store.predictions import (
     unembedded,
 )
 from monitor.store.retention import apply_retention
-from monitor.store.runs import decisions, latest_run, record_decision, record_run, results_of, run_for, runs
+from monitor.store.runs import (
+    decisions,
+    last_success,
+    latest_run,
+    latest_runs,
+    record_decision,
+    record_run,
+    results_of,
+    run_for,
+    runs,
+)
 from monitor.store.sketches import (
     latest_baseline,
     record_embedded,
@@ -81,8 +91,10 @@ __all__ = [
     "holds_lease",
     "insert_labels",
     "insert_predictions",
+    "last_success",
     "latest_baseline",
     "latest_run",
+    "latest_runs",
     "list_dead_letters",
     "open_engine",
     "prediction_mix",

@@ -124,17 +124,17 @@ def _outcome(
             )
         )
         known.update({tuple(row[:-1]): row[-1] for row in found})
-    accepted = duplicate = 0
-    conflicting = []
+    accepted = 0
+    duplicates, conflicting = [], []
     for index, row in enumerate(rows):
         key = (row.model, row.event_id, row.source) if by_source else (row.model, row.event_id)
         if key in fresh and first[key] == index:
             accepted += 1
         elif known.get(key) == row.content_digest:
-            duplicate += 1
+            duplicates.append(index)
         else:
             conflicting.append(index)
-    return InsertOutcome(accepted, duplicate, tuple(conflicting))
+    return InsertOutcome(accepted, tuple(duplicates), tuple(conflicting))
 
 
 def _columns(row: NewPrediction) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.predictions import add_counts, dialect_insert
@@ -160,3 +160,38 @@ def decisions(session: Session, *, model: str | None = None) -> list[StoredDecis
         )
         for row in session.scalars(question)
     ]
+
+
+def latest_runs(session: Session) -> list[StoredRun]:
+    """Return, for every (job, model, version), the run with the latest window that did not fail."""
+    newest = (
+        select(Run.job, Run.model, Run.version, func.max(Run.window_end).label("window_end"))
+        .where(Run.status != FAILED)
+        .group_by(Run.job, Run.model, Run.version)
+        .subquery()
+    )
+    found = session.scalars(
+        select(Run)
+        .join(
+            newest,
+            and_(
+                Run.job == newest.c.job,
+                Run.model == newest.c.model,
+                Run.version == newest.c.version,
+                Run.window_end == newest.c.window_end,
+            ),
+        )
+        .where(Run.status != FAILED)
+        .order_by(Run.window_start)  # of windows that end together the shortest counts
+    )
+    return list({(row.job, row.model, row.version): _stored(row) for row in found}.values())
+
+
+def last_success(session: Session) -> dict[tuple[str, str, str], float]:
+    """Return when a run of each (model, version, job) last ended without failing, in seconds since the epoch."""
+    found = session.execute(
+        select(Run.model, Run.version, Run.job, func.max(Run.finished_at))
+        .where(Run.status != FAILED)
+        .group_by(Run.model, Run.version, Run.job)
+    )
+    return {(model, version, job): at.timestamp() for model, version, job, at in found}

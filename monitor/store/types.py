@@ -66,11 +66,16 @@ class NewLabel:
 
 @dataclass(frozen=True, slots=True)
 class InsertOutcome:
-    """What became of a batch; `conflicting` holds indexes of rows whose id is taken by other content."""
+    """What became of a batch: indexes of rows that were there already, and of those whose id other content holds."""
 
     accepted: int
-    duplicate: int
+    duplicates: tuple[int, ...]
     conflicting: tuple[int, ...]
+
+    @property
+    def duplicate(self) -> int:
+        """How many were there already."""
+        return len(self.duplicates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def test_the_schema_goes_down_and_up_again(engine: Engine) -> None:
 
 
 def test_a_prediction_comes_back_as_it_went_in(engine: Engine) -> None:
-    assert insert(engine, prediction(1)) == store.InsertOutcome(1, 0, ())
+    assert insert(engine, prediction(1)) == store.InsertOutcome(1, (), ())
     (found,) = waiting(engine)
     assert (found.text, found.label, found.confidence, found.timestamp) == (
         "where is order 1",
@@ -127,9 +127,9 @@ def test_a_prediction_comes_back_as_it_went_in(engine: Engine) -> None:
 
 
 def test_an_id_counts_once_and_other_content_under_it_is_a_conflict(engine: Engine) -> None:
-    assert insert(engine, prediction(1), prediction(2), prediction(1)) == store.InsertOutcome(2, 1, ())
+    assert insert(engine, prediction(1), prediction(2), prediction(1)) == store.InsertOutcome(2, (2,), ())
     again = insert(engine, prediction(2), prediction(3), prediction(1, content_digest="other"))
-    assert again == store.InsertOutcome(1, 1, (2,))
+    assert again == store.InsertOutcome(1, (0,), (2,))
     assert len(waiting(engine)) == 3
 
 
@@ -160,10 +160,10 @@ def test_writers_at_once_keep_every_id_once(engine: Engine) -> None:
 def test_a_label_counts_once_per_source(engine: Engine) -> None:
     label = store.NewLabel("e1", "intents", "billing", NOW, "review", NOW, "a")
     with store.writing(engine) as session:
-        assert store.insert_labels(session, [label, label]) == store.InsertOutcome(1, 1, ())
+        assert store.insert_labels(session, [label, label]) == store.InsertOutcome(1, (1,), ())
     with store.writing(engine) as session:
         other = [replace(label, label="shipping", content_digest="b"), replace(label, source="survey")]
-        assert store.insert_labels(session, other) == store.InsertOutcome(1, 0, (0,))
+        assert store.insert_labels(session, other) == store.InsertOutcome(1, (), (0,))
 
 
 def test_a_prediction_folds_once(engine: Engine) -> None:

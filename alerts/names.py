@@ -1,0 +1,53 @@
+"""Every metric and label name, declared once: metrics export them, rules refer to them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BUILD_INFO = "driftwarden_build_info"
+EVENTS = "driftwarden_events_total"
+DEAD_LETTERS = "driftwarden_dead_letters_total"
+RUNS = "driftwarden_runs_total"
+DRIFT_P_VALUE = "driftwarden_drift_p_value"
+DRIFT_DETECTED = "driftwarden_drift_detected"
+DRIFT_STATISTIC = "driftwarden_drift_statistic"
+DRIFT_THRESHOLD = "driftwarden_drift_threshold"
+WINDOW_END = "driftwarden_window_end_timestamp_seconds"
+LAST_SUCCESS = "driftwarden_last_success_timestamp_seconds"
+SKETCHED_TEXTS = "driftwarden_sketched_texts_total"
+TOKEN_MISMATCH = "driftwarden_token_mismatch_total"  # noqa: S105 a metric name
+TRUNCATED_TEXTS = "driftwarden_truncated_texts_total"
+NONFINITE_EMBEDDINGS = "driftwarden_nonfinite_embeddings_total"
+UNEMBEDDED_TEXTS = "driftwarden_unembedded_texts"
+
+MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
+JOB = "driftwarden_job"  # `job` is Prometheus's own
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A family's type, help text and labels."""
+
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...]
+
+
+METRICS: dict[str, MetricName] = {
+    BUILD_INFO: MetricName("gauge", "Version of the running driftwarden, always 1", (VERSION,)),
+    EVENTS: MetricName("counter", "Prediction events by what became of them", (MODEL, OUTCOME)),
+    DEAD_LETTERS: MetricName("counter", "Events refused and kept as dead letters", ()),
+    RUNS: MetricName("counter", "Runs recorded by job and status", (JOB, STATUS)),
+    DRIFT_P_VALUE: MetricName("gauge", "p-value of the latest judged window", (MODEL, VERSION)),
+    DRIFT_DETECTED: MetricName("gauge", "1 when the latest judged window drifted, else 0", (MODEL, VERSION)),
+    DRIFT_STATISTIC: MetricName("gauge", "Statistic of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
+    DRIFT_THRESHOLD: MetricName("gauge", "Threshold of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
+    WINDOW_END: MetricName("gauge", "End of the latest window that a job completed", (MODEL, VERSION, JOB)),
+    LAST_SUCCESS: MetricName("gauge", "When a run of a job last ended without failing", (MODEL, VERSION, JOB)),
+    SKETCHED_TEXTS: MetricName("counter", "Texts embedded and folded into sketches", (MODEL, VERSION)),
+    TOKEN_MISMATCH: MetricName(
+        "counter", "Sampled texts whose token count or tokenizer digest differs from the server's", (MODEL, VERSION)
+    ),
+    TRUNCATED_TEXTS: MetricName("counter", "Texts longer than the model reads", (MODEL, VERSION)),
+    NONFINITE_EMBEDDINGS: MetricName("counter", "Embeddings with NaN or infinity, kept out", (MODEL, VERSION)),
+    UNEMBEDDED_TEXTS: MetricName("gauge", "Stored texts waiting to be embedded", (MODEL, VERSION)),
+}

@@ -1,0 +1,268 @@
+"""Render the Prometheus rule file and its promtool tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from alerts import names
+
+RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
+RULE_FILE = "driftwarden.rules.yml"
+GRACE_SECONDS = 3600  # a window is judged within the hour after its end
+DAY_SECONDS = 86_400
+
+ALERTS = (
+    "DriftwardenDrift",
+    "DriftwardenPipelineStale",
+    "DriftwardenDown",
+    "DriftwardenRunsFailing",
+    "DriftwardenEventsRejected",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAlerting:
+    """A watched model and the length of its windows."""
+
+    name: str
+    window_seconds: int
+
+
+def render_rules(models: Sequence[ModelAlerting], *, runbook_base: str = RUNBOOKS) -> str:
+    """Return a Prometheus rule file: one group for the service, one for every model.
+
+    Series are read from the database and alike on every replica, so rules take `max` over instances. Without models
+    the drift rules match every model, with windows of a day.
+    """
+    groups = [{"name": "driftwarden", "rules": _service_rules(runbook_base)}]
+    for model in models:
+        selector = _matcher(names.MODEL, model.name)
+        rules = _model_rules(selector, model.window_seconds, about=model.name, runbook_base=runbook_base)
+        groups.append({"name": f"driftwarden: {model.name}", "rules": rules})
+    if not models:
+        rules = _model_rules("", DAY_SECONDS, about="{{ $labels.model }}", runbook_base=runbook_base)
+        groups.append({"name": "driftwarden: all models", "rules": rules})
+    return _dump({"groups": groups})
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _matcher(label: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{label}="{escaped}"'
+
+
+def _series(name: str, *matchers: str) -> str:
+    held = ",".join(matcher for matcher in matchers if matcher)
+    return f"{name}{{{held}}}" if held else name
+
+
+def _alert(
+    name: str, expression: str, *, lasts: str, severity: str, summary: str, description: str, runbook_base: str
+) -> dict[str, Any]:
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": lasts,
+        "labels": {"severity": severity},
+        "annotations": {
+            "summary": summary,
+            "description": description,
+            "runbook_url": f"{runbook_base}/{name}.md",
+        },
+    }
+
+
+def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base: str) -> list[dict[str, Any]]:
+    stale_after = 2 * window_seconds + GRACE_SECONDS
+    drift_job = _matcher(names.JOB, "drift")
+    detected = f"max by (model, version) ({_series(names.DRIFT_DETECTED, selector)})"
+    ended = f"max by (model, version) ({_series(names.WINDOW_END, selector, drift_job)})"
+    newest = f"max by (model) ({_series(names.WINDOW_END, selector, drift_job)})"
+    shown = _in_template(about)
+    rules = [
+        _alert(
+            "DriftwardenDrift",
+            # an old verdict says nothing of today: then the pipeline is stale, and that alert speaks
+            f"{detected} == 1 and on (model, version) time() - {ended} <= {stale_after}",
+            lasts="0m",
+            severity="warning",
+            summary=f"{shown}: the latest window drifted from its baseline",
+            description="Version {{ $labels.version }} of {{ $labels.model }} sees texts or gives answers that "
+            "differ from its baseline beyond the false-alarm rate of the policy. The report names what moved.",
+            runbook_base=runbook_base,
+        ),
+        _alert(
+            "DriftwardenPipelineStale",
+            f"time() - {newest} > {stale_after}",
+            lasts="5m",
+            severity="critical",
+            summary=f"{shown}: no window was judged for two windows and an hour",
+            description="Nothing is known about {{ $labels.model }} since its last verdict "
+            "{{ $value | humanizeDuration }} ago: capture, embedding or the jobs stand still.",
+            runbook_base=runbook_base,
+        ),
+    ]
+    if selector:
+        never = _alert(
+            "DriftwardenPipelineStale",
+            f"absent({_series(names.WINDOW_END, selector, drift_job)})",
+            lasts=f"{stale_after}s",
+            severity="critical",
+            summary=f"{shown}: no window was ever judged",
+            description="The policy watches this model and no verdict exists: it receives no events, has no baseline, "
+            "or the jobs do not run.",
+            runbook_base=runbook_base,
+        )
+        rules.append(never)
+    return rules
+
+
+def _in_template(text: str) -> str:
+    """Return a name as an annotation may hold it: Prometheus reads annotations as Go templates."""
+    if text == "{{ $labels.model }}":
+        return text
+    return text.replace("{{", "{ {").replace("}}", "} }")
+
+
+def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
+    rejected = _series(names.EVENTS, _matcher(names.OUTCOME, "rejected"))
+    failed = _series(names.RUNS, _matcher(names.STATUS, "failed"))
+    return [
+        _alert(
+            "DriftwardenDown",
+            f"absent({names.BUILD_INFO})",
+            lasts="5m",
+            severity="critical",
+            summary="no driftwarden answers Prometheus",
+            description="No instance was scraped for 5 minutes: events may be refused, and no verdicts come.",
+            runbook_base=runbook_base,
+        ),
+        _alert(
+            "DriftwardenRunsFailing",
+            f"max by (driftwarden_job) (increase({failed}[30m])) > 0",
+            lasts="15m",
+            severity="warning",
+            summary="the {{ $labels.driftwarden_job }} job fails again and again",
+            description="Runs ended as failed for 15 minutes. Failed windows are tried again and nothing is lost.",
+            runbook_base=runbook_base,
+        ),
+        _alert(
+            "DriftwardenEventsRejected",
+            f"max by (model) (increase({rejected}[1h])) / "
+            f"sum by (model) (max by (model, outcome) (increase({names.EVENTS}[1h]))) > 0.05",
+            lasts="10m",
+            severity="warning",
+            summary="more than 5 in 100 events of {{ $labels.model }} are refused",
+            description="Refused events lie in the dead letters, each with field and reason: driftwarden dead-letters.",
+            runbook_base=runbook_base,
+        ),
+    ]
+
+
+def render_rule_tests(models: Sequence[ModelAlerting]) -> str:
+    """Return promtool tests of the rule file: every alert fires, stays silent just below, and resets."""
+    watched = models[0] if models else ModelAlerting("support-intents", DAY_SECONDS)
+    cases = [_drift_case(watched), _stale_case(watched), _down_case(), _failing_case(), _rejected_case(watched)]
+    return _dump({"rule_files": [RULE_FILE], "evaluation_interval": "1m", "tests": cases})
+
+
+def _expectation(minute: int, alert: str, *labels: dict[str, str]) -> dict[str, Any]:
+    # asked through the ALERTS series: it tells which alerts fire with which labels, whatever their annotations say
+    held = [{"alertname": alert, "alertstate": "firing", **one} for one in labels]
+    return {
+        "expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}',
+        "eval_time": f"{minute}m",
+        "exp_samples": [
+            {"labels": _series("ALERTS", *(_matcher(*pair) for pair in one.items())), "value": 1} for one in held
+        ],
+    }
+
+
+def _drift_case(model: ModelAlerting) -> dict[str, Any]:
+    labels = f'{_matcher("model", model.name)},version="1"'
+    fires = {"severity": "warning", "model": model.name, "version": "1"}
+    stale_minute = -(-(2 * model.window_seconds + GRACE_SECONDS) // 60)
+    return {
+        "interval": "1m",
+        "input_series": [
+            # two replicas tell the same: one alert; drift from minute 2, clean from 6, drift again from 10
+            {
+                "series": f'{names.DRIFT_DETECTED}{{{labels},instance="{one}"}}',
+                "values": f"0 0 1x3 0x3 1x{stale_minute}",
+            }
+            for one in ("a", "b")
+        ]
+        + [{"series": f'{names.WINDOW_END}{{{labels},{names.JOB}="drift"}}', "values": f"0x{stale_minute + 20}"}],
+        "promql_expr_test": [
+            _expectation(1, "DriftwardenDrift"),
+            _expectation(2, "DriftwardenDrift", fires),
+            _expectation(6, "DriftwardenDrift"),
+            _expectation(10, "DriftwardenDrift", fires),
+            _expectation(stale_minute + 2, "DriftwardenDrift"),
+        ],
+    }
+
+
+def _stale_case(model: ModelAlerting) -> dict[str, Any]:
+    labels = f'{_matcher("model", model.name)},version="1",{names.JOB}="drift"'
+    minute = (2 * model.window_seconds + GRACE_SECONDS) // 60
+    fires = {"severity": "critical", "model": model.name}
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": f"{names.WINDOW_END}{{{labels}}}", "values": f"0x{minute + 10} {(minute + 11) * 60}x20"}
+        ],
+        "promql_expr_test": [
+            _expectation(minute, "DriftwardenPipelineStale"),
+            _expectation(minute + 7, "DriftwardenPipelineStale", fires),
+            _expectation(minute + 12, "DriftwardenPipelineStale"),
+        ],
+    }
+
+
+def _down_case() -> dict[str, Any]:
+    return {
+        "interval": "1m",
+        "input_series": [{"series": f'{names.BUILD_INFO}{{version="1"}}', "values": "1x3 stale _x10 1x5"}],
+        "promql_expr_test": [
+            _expectation(3, "DriftwardenDown"),
+            _expectation(10, "DriftwardenDown", {"severity": "critical"}),
+            _expectation(17, "DriftwardenDown"),
+        ],
+    }
+
+
+def _failing_case() -> dict[str, Any]:
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'{names.RUNS}{{{names.JOB}="drift",status="failed"}}', "values": "0+1x40 40x60"},
+            {"series": f'{names.RUNS}{{{names.JOB}="embed",status="failed"}}', "values": "0x100"},
+        ],
+        "promql_expr_test": [
+            _expectation(10, "DriftwardenRunsFailing"),
+            _expectation(20, "DriftwardenRunsFailing", {"severity": "warning", names.JOB: "drift"}),
+            _expectation(90, "DriftwardenRunsFailing"),
+        ],
+    }
+
+
+def _rejected_case(model: ModelAlerting) -> dict[str, Any]:
+    labels = _matcher("model", model.name)
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'{names.EVENTS}{{{labels},outcome="accepted"}}', "values": "0+96x300"},
+            {"series": f'{names.EVENTS}{{{labels},outcome="rejected"}}', "values": "0+4x100 406+6x100 1000x100"},
+        ],
+        "promql_expr_test": [
+            _expectation(90, "DriftwardenEventsRejected"),
+            _expectation(190, "DriftwardenEventsRejected", {"severity": "warning", "model": model.name}),
+            _expectation(290, "DriftwardenEventsRejected"),
+        ],
+    }

@@ -1,0 +1,250 @@
+"""What an event is: the shape of predictions and labels, checked one by one, with field and reason for each refusal."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from monitor.policy import Policy
+from monitor.store.types import NewLabel, NewPrediction
+
+MAX_TEXT_CHARACTERS = 1_000_000
+SCORES_SUM_TOLERANCE = 0.01
+MAX_SCORES = 10_000
+
+
+def clean_text(text: str) -> str:
+    """Return text that every database can keep: NUL and lone surrogates become U+FFFD."""
+    if text.isascii():
+        return text.replace("\x00", "\ufffd") if "\x00" in text else text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+
+
+def _clean(value: Any) -> Any:
+    return clean_text(value) if isinstance(value, str) else value
+
+
+def _as_name(value: Any) -> Any:
+    # a version often arrives as a number; a boolean is a mistake
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _clean(value)
+
+
+def _plain_attributes(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {_clean(name): _attribute(one) for name, one in value.items() if one is not None}
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else _clean(value)
+
+
+def _clean_names(value: Any) -> Any:
+    return {_clean(name): one for name, one in value.items()} if isinstance(value, Mapping) else value
+
+
+def _plain_json(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return _clean(value)
+    try:
+        json.dumps(value, allow_nan=False)
+        return _clean_json(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must be a label or JSON without NaN") from None
+
+
+def _clean_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {clean_text(str(name)): _clean_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean_json(one) for one in value]
+    return _clean(value)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as_name)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), BeforeValidator(_clean)]
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class PredictionEvent(_Event):
+    """One prediction of a served model."""
+
+    id: Name = Field(description="idempotency key: an id counts once per model")
+    model: Name = Field(description="registered model name")
+    version: Name = Field(description="registered version that answered")
+    timestamp: AwareDatetime = Field(description="when it was answered, with a zone")
+    text: Text
+    text_pair: Text | None = None
+    prediction: Annotated[Any, BeforeValidator(_plain_json)] = Field(
+        None, description="the label, or JSON (an object's `label` counts as its class)"
+    )
+    scores: Annotated[dict[str, Score], BeforeValidator(_clean_names), Field(max_length=MAX_SCORES)] | None = Field(
+        None, description="label → probability, summing to 1"
+    )
+    latency_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    attributes: (
+        Annotated[
+            dict[Name, Annotated[str, Field(max_length=1000)]],
+            BeforeValidator(_plain_attributes),
+            Field(max_length=50),
+        ]
+        | None
+    ) = Field(None, description="segments: attribute → value")
+    stage: Name | None = None
+    endpoint: Name | None = None
+    subject: Name | None = None
+    token_count: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="tokens the server made of the text, special tokens included"
+    )
+    tokenizer_digest: Name | None = None
+
+
+class LabelEvent(_Event):
+    """The truth about a prediction, often weeks late."""
+
+    id: Name = Field(description="id of the prediction")
+    model: Name
+    label: Name
+    timestamp: AwareDatetime | None = Field(None, description="when it was labelled; now by default")
+    source: Name = Field("default", description="who labelled; one label per source counts")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an event was refused."""
+
+    field: str
+    reason: str
+
+
+def read_prediction(event: Any, *, policy: Policy, now: datetime) -> NewPrediction | Refusal:
+    """Check one prediction event."""
+    try:
+        found = PredictionEvent.model_validate(event)
+    except ValidationError as error:
+        return _refusal(error, event)
+    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(found.scores)
+    if refused is not None:
+        return refused
+    label = _label(found.prediction)
+    content = (
+        found.version,
+        found.timestamp.timestamp(),
+        found.text,
+        found.text_pair,
+        json.dumps(found.prediction, sort_keys=True),
+        sorted(found.scores.items()) if found.scores else None,
+        found.latency_seconds,
+        sorted(found.attributes.items()) if found.attributes else None,
+        found.stage,
+        found.endpoint,
+        found.subject,
+        found.token_count,
+        found.tokenizer_digest,
+    )
+    return NewPrediction(
+        event_id=found.id,
+        model=found.model,
+        version=found.version,
+        timestamp=found.timestamp,
+        received_at=now,
+        content_digest=_digest(content),
+        text=found.text,
+        text_pair=found.text_pair,
+        label=label,
+        prediction_json=None if isinstance(found.prediction, str) else found.prediction,
+        confidence=_confidence(label, found.scores),
+        scores=found.scores,
+        latency_seconds=found.latency_seconds,
+        attributes=found.attributes,
+        stage=found.stage,
+        endpoint=found.endpoint,
+        subject=found.subject,
+        token_count=found.token_count,
+        tokenizer_digest=found.tokenizer_digest,
+    )
+
+
+def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refusal:
+    """Check one label event."""
+    try:
+        found = LabelEvent.model_validate(event)
+    except ValidationError as error:
+        return _refusal(error, event)
+    at = found.timestamp or now
+    refused = _refuse_context(found.model, at, policy=policy, now=now)
+    if refused is not None:
+        return refused
+    return NewLabel(
+        event_id=found.id,
+        model=found.model,
+        label=found.label,
+        timestamp=at,
+        source=found.source,
+        received_at=now,
+        content_digest=_digest((found.label,)),
+    )
+
+
+def _digest(content: tuple[Any, ...]) -> str:
+    return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def _label(prediction: Any) -> str | None:
+    label = prediction.get("label") if isinstance(prediction, dict) else prediction
+    return label[:200] if isinstance(label, str) and label else None
+
+
+def _confidence(label: str | None, scores: Mapping[str, float] | None) -> float | None:
+    if not scores:
+        return None
+    return scores[label] if label is not None and label in scores else max(scores.values())
+
+
+def _refuse_context(model: str, timestamp: datetime, *, policy: Policy, now: datetime) -> Refusal | None:
+    if policy.models and model not in policy.models:
+        return Refusal("model", f"the policy names no model {model!r:.100}")
+    if timestamp < policy.capture.earliest:
+        return Refusal(
+            "timestamp", f"{timestamp.isoformat()} is before {policy.capture.earliest.isoformat()}, a broken clock"
+        )
+    ahead = (timestamp - now).total_seconds()
+    if ahead > policy.capture.future_tolerance_seconds:
+        return Refusal("timestamp", f"{timestamp.isoformat()} is {ahead:.0f} s in the future")
+    return None
+
+
+def _refuse_scores(scores: Mapping[str, float] | None) -> Refusal | None:
+    if not scores:
+        return None
+    total = math.fsum(scores.values())
+    if abs(total - 1) > SCORES_SUM_TOLERANCE:
+        return Refusal("scores", f"probabilities must sum to 1, got {total:.4f}")
+    return None
+
+
+def _refusal(error: ValidationError, event: Any) -> Refusal:
+    if not isinstance(event, Mapping):
+        return Refusal("", f"an event is a JSON object, got {type(event).__name__}")
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"])[:200]
+    if first["type"] == "extra_forbidden":
+        return Refusal(clean_text(field), f"unknown field; an event has {', '.join(PredictionEvent.model_fields)}")
+    if first["type"] == "missing":
+        return Refusal(field, "is missing")
+    value = first["input"]
+    if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+        return Refusal(field, f"has {len(value)} characters, at most {MAX_TEXT_CHARACTERS} are taken")
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return Refusal(clean_text(field), clean_text(f"{reason}, got {value!r:.100}"))

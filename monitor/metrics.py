@@ -1,0 +1,101 @@
+"""The metrics: a view of the results in the database, made at every scrape, so that a restart loses nothing."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from alerts import names
+from monitor import store
+
+OUTCOMES = ("accepted", "duplicate", "sampled_out", "rejected")
+JOBS = ("embed", "drift", "report")
+STATUSES = ("ok", "too_little_data", "failed")
+
+
+class ResultsCollector(Collector):
+    """Reads counters, the latest runs and sketch totals; every counter child stands at 0 from the start."""
+
+    def __init__(self, engine: Engine, *, models: tuple[str, ...], code_version: str) -> None:
+        self._engine, self._models, self._code_version = engine, models, code_version
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: the database is not asked before the first scrape."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family from one consistent reading."""
+        with Session(self._engine) as session:
+            counts = store.counts(session)
+            totals = store.sketch_totals(session)
+            waiting = store.count_unembedded(session)
+            latest = store.latest_runs(session)
+            results = store.results_of(session, [run.id for run in latest if run.job == "drift"])
+            succeeded = store.last_success(session)
+        yield self._build()
+        yield from self._events(counts)
+        yield self._runs(counts)
+        yield from _verdicts(latest, results)
+        yield from _freshness(latest, succeeded)
+        yield from _sketches(totals)
+        yield _gauge(names.UNEMBEDDED_TEXTS, {key: float(count) for key, count in waiting.items()})
+
+    def _build(self) -> Metric:
+        return _gauge(names.BUILD_INFO, {(self._code_version,): 1.0})
+
+    def _events(self, counts: dict[tuple[str, str], int]) -> Iterator[Metric]:
+        models = sorted({model for model, name in counts if name.startswith("events.")} | set(self._models))
+        yield _counter(
+            names.EVENTS,
+            {(model, one): float(counts.get((model, f"events.{one}"), 0)) for model in models for one in OUTCOMES},
+        )
+        refused = sum(count for (_, name), count in counts.items() if name.endswith(".rejected"))
+        yield _counter(names.DEAD_LETTERS, {(): float(refused)})
+
+    def _runs(self, counts: dict[tuple[str, str], int]) -> Metric:
+        values = {(job, status): 0.0 for job in JOBS for status in STATUSES}
+        for (_, name), count in counts.items():
+            kind, _, rest = name.partition(".")
+            job, _, status = rest.partition(".")
+            if kind == "run" and (job, status) in values:
+                values[job, status] += count
+        return _counter(names.RUNS, values)
+
+
+def _verdicts(latest: list[store.StoredRun], results: dict[int, list[store.StoredResult]]) -> Iterator[Metric]:
+    drift = [run for run in latest if run.job == "drift" and run.drift is not None]
+    rows = [(run, result) for run in drift for result in results.get(run.id, [])]
+    yield _gauge(
+        names.DRIFT_P_VALUE, {(run.model, run.version): run.p_value for run in drift if run.p_value is not None}
+    )
+    yield _gauge(names.DRIFT_DETECTED, {(run.model, run.version): float(bool(run.drift)) for run in drift})
+    yield _gauge(names.DRIFT_STATISTIC, {(run.model, run.version, one.name): one.statistic for run, one in rows})
+    yield _gauge(names.DRIFT_THRESHOLD, {(run.model, run.version, one.name): one.threshold for run, one in rows})
+
+
+def _freshness(latest: list[store.StoredRun], succeeded: dict[tuple[str, str, str], float]) -> Iterator[Metric]:
+    yield _gauge(names.WINDOW_END, {(run.model, run.version, run.job): run.window_end.timestamp() for run in latest})
+    yield _gauge(names.LAST_SUCCESS, succeeded)
+
+
+def _sketches(totals: dict[tuple[str, str], store.SketchTotals]) -> Iterator[Metric]:
+    yield _counter(names.SKETCHED_TEXTS, {key: float(total.n) for key, total in totals.items()})
+    yield _counter(names.TOKEN_MISMATCH, {key: float(total.token_mismatched) for key, total in totals.items()})
+    yield _counter(names.TRUNCATED_TEXTS, {key: float(total.truncated) for key, total in totals.items()})
+    yield _counter(names.NONFINITE_EMBEDDINGS, {key: float(total.nonfinite) for key, total in totals.items()})
+
+
+def _gauge(name: str, values: dict[tuple[str, ...], float] | dict[tuple[str, str], float]) -> Metric:
+    family = GaugeMetricFamily(name, names.METRICS[name].help, labels=names.METRICS[name].labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(name: str, values: dict[tuple[str, ...], float] | dict[tuple[str, str], float]) -> Metric:
+    family = CounterMetricFamily(name, names.METRICS[name].help, labels=names.METRICS[name].labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,255 @@
+"""From stored results to a report: gathers a ReportInput, renders it, and puts Evidently's page beside it."""
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import structlog
+from reports.model import (
+    Counts,
+    DetectorRow,
+    MixRow,
+    MovedCell,
+    Projection,
+    ReportInput,
+    WindowVerdict,
+)
+from reports.render import render_report
+from sqlalchemy.orm import Session
+
+from detectors.sketch import Sketch, empty_sketch, merge
+from monitor import store
+from monitor.clock import Window, floor_to
+from monitor.policy import ModelPolicy
+from monitor.results import Loaded, Results
+from monitor.runner import HOUR, JOB_DRIFT, JOB_REPORT, Runner
+
+UNNAMED = ModelPolicy(version="0")
+EVIDENTLY_TEXTS = 2000
+EVIDENTLY_NAME = "texts.html"
+
+log = structlog.get_logger()
+
+
+def gather(results: Results, name: str, version: str, window: Window) -> ReportInput:
+    """Read everything a report shows of [start, end)."""
+    loaded = results.baseline(name, version)
+    alpha = results.policy.models.get(name, UNNAMED).drift.alpha
+    with Session(results.engine) as session:
+        runs = store.runs(
+            session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end + HOUR
+        )
+        runs = sorted(
+            (run for run in runs if window.start <= run.window_start and run.window_end <= window.end),
+            key=lambda run: run.window_start,
+        )
+        detectors = store.results_of(session, [run.id for run in runs])
+        counters = store.counts(session)
+        totals = store.sketch_totals(session, start=window.start, end=window.end).get((name, version))
+        mix = store.prediction_mix(session, model=name, version=version, start=window.start, end=window.end)
+        shown = _window_to_show(runs, window)
+        current = _sketch(session, loaded, shown)
+    return ReportInput(
+        model=name,
+        version=version,
+        window_start=window.start,
+        window_end=window.end,
+        generated_at=results.clock.now(),
+        verdicts=tuple(_verdict(run, detectors[run.id], alpha=alpha) for run in runs),
+        projection=_projection(loaded.reference, current, shown),
+        cells=_cells(runs),
+        mix=_mix(loaded, mix),
+        counts=_counts(counters, totals, name),
+        provenance=_provenance(results, loaded, runs),
+        evidently_href=None,
+    )
+
+
+def _window_to_show(runs: Sequence[store.StoredRun], window: Window) -> Window:
+    """Return the latest drifted window, else the latest judged one, else the whole span."""
+    for run in [*reversed([run for run in runs if run.drift]), *reversed(runs)]:
+        return Window(run.window_start, run.window_end)
+    return window
+
+
+def _sketch(session: Session, loaded: Loaded, window: Window) -> Sketch:
+    parts = store.sketches_in(
+        session,
+        model=loaded.stored.model,
+        version=loaded.stored.version,
+        baseline_digest=loaded.stored.digest,
+        start=window.start,
+        end=window.end,
+    )
+    return merge([Sketch.from_bytes(part.payload) for part in parts]) if parts else empty_sketch(loaded.basis)
+
+
+def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alpha: float) -> WindowVerdict:
+    verdict = run.payload.get("verdict") or {}
+    return WindowVerdict(
+        start=run.window_start,
+        end=run.window_end,
+        status=run.status,
+        drift=run.drift,
+        p_value=run.p_value,
+        alpha=float(verdict.get("alpha", alpha)),
+        n=run.n,
+        detectors=tuple(
+            DetectorRow(one.name, one.statistic, one.unit, one.p_value, one.threshold, one.drift) for one in results
+        ),
+        detail=run.error or str(run.payload.get("detail", "")),
+    )
+
+
+def _projection(reference: Sketch, current: Sketch, shown: Window) -> Projection | None:
+    if reference.rows.shape[1] < 2 or not current.rows.shape[0]:
+        return None
+    span = f"{shown.start:%Y-%m-%d %H:%M} to {shown.end:%Y-%m-%d %H:%M} UTC"
+    return Projection(
+        reference_xy=reference.rows[:, :2].astype(float),
+        current_xy=current.rows[:, :2].astype(float),
+        axis_labels=(f"first principal component (current: {span})", "second principal component"),
+    )
+
+
+def _cells(runs: Sequence[store.StoredRun]) -> tuple[MovedCell, ...]:
+    judged = [run for run in runs if run.drift] or [run for run in runs if run.status == "ok"]
+    if not judged:
+        return ()
+    return tuple(
+        MovedCell(
+            cell=int(cell["cell"]),
+            reference_share=float(cell["reference_share"]),
+            current_share=float(cell["current_share"]),
+            contribution_nats=float(cell["contribution_nats"]),
+            keywords=tuple(cell["keywords"]),
+            examples=tuple(cell["examples"]),
+        )
+        for cell in judged[-1].payload.get("cells", [])
+    )
+
+
+def _mix(loaded: Loaded, counts: dict[str, int]) -> tuple[MixRow, ...]:
+    classes = (*loaded.basis.classes, "other")
+    before = dict(zip(classes, (int(count) for count in loaded.reference.class_counts), strict=True))
+    whole_before, whole_now = sum(before.values()), sum(counts.values())
+    if not whole_now:
+        return ()
+    folded: dict[str, int] = {}
+    for label, count in counts.items():
+        folded[label if label in before else "other"] = folded.get(label if label in before else "other", 0) + count
+    rows = [
+        MixRow(
+            label=label,
+            reference_share=before.get(label, 0) / whole_before if whole_before else None,
+            current_share=folded.get(label, 0) / whole_now,
+            count=folded.get(label, 0),
+        )
+        for label in classes
+        if before.get(label, 0) or folded.get(label, 0)
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.current_share, row.label)))
+
+
+def _counts(counters: dict[tuple[str, str], int], totals: store.SketchTotals | None, name: str) -> Counts:
+    held = totals or store.SketchTotals(0, 0, 0, 0, 0)
+    return Counts(
+        accepted=counters.get((name, "events.accepted"), 0),
+        duplicate=counters.get((name, "events.duplicate"), 0),
+        sampled_out=counters.get((name, "events.sampled_out"), 0),
+        rejected=counters.get((name, "events.rejected"), 0),
+        sketched=held.n,
+        truncated=held.truncated,
+        nonfinite=held.nonfinite,
+        token_checked=held.token_checked,
+        token_mismatched=held.token_mismatched,
+    )
+
+
+def _provenance(results: Results, loaded: Loaded, runs: Sequence[store.StoredRun]) -> tuple[tuple[str, str], ...]:
+    stored = loaded.stored
+    seeds = [str(run.seed) for run in runs]
+    return (
+        ("model version", f"{stored.model}/{stored.version}"),
+        ("model digest", stored.model_digest),
+        ("tokenizer digest", stored.tokenizer_digest),
+        ("baseline digest", stored.digest),
+        ("baseline texts", str(stored.summary.get("texts", ""))),
+        ("numeric mode", stored.numeric_mode),
+        ("policy digest", ", ".join(dict.fromkeys(run.policy_digest for run in runs)) or results.policy.digest),
+        ("code version", ", ".join(dict.fromkeys(run.code_version for run in runs)) or results.code_version),
+        ("seeds of the windows", ", ".join(seeds) or "none"),
+    )
+
+
+def write_report(runner: Runner, name: str, version: str, window: Window, out: Path) -> Path:
+    """Write report.html, with Evidently's page beside it; return the path of the report.
+
+    Each file is written whole or not at all. Raises InputError when the version has no baseline.
+    """
+    report = gather(runner, name, version, window)
+    out.mkdir(parents=True, exist_ok=True)
+    if _write_evidently(runner, name, version, window, out / EVIDENTLY_NAME):
+        report = replace(report, evidently_href=EVIDENTLY_NAME)
+    path = out / "report.html"
+    write_whole(path, render_report(report).encode())
+    return path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, durably: a crash leaves the old one or the new one."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(file.name).unlink()
+            raise
+
+
+def _write_evidently(runner: Runner, name: str, version: str, window: Window, path: Path) -> bool:
+    """Write Evidently's summary of reference and current texts; False where it is not installed or there is nothing."""
+    loaded = runner.baseline(name, version)
+    with Session(runner.engine) as session:
+        parts = _sketch(session, loaded, window)
+        held = store.predictions_by_id(session, [int(i) for i in parts.row_ids[:EVIDENTLY_TEXTS]])
+    reference = [{"text": text} for text in loaded.stored.reference_texts[:EVIDENTLY_TEXTS] if text]
+    current: list[dict[str, Any]] = [{"text": one.text} for one in held.values() if one.text]
+    if not reference or not current:
+        return False
+    try:
+        from reports.evidently_page import write_evidently_page
+    except ImportError:
+        log.info("evidently_not_installed")
+        return False
+    write_evidently_page(reference, current, path)
+    return True
+
+
+def write_due_report(runner: Runner, name: str) -> Path | None:
+    """Write the scheduled report of the last complete cadence, once; return its path, or None when none is due."""
+    policy = runner.policy.model(name)
+    step = timedelta(hours=policy.report.every_hours)
+    end = floor_to(runner.clock.now(), step)
+    window = Window(end - step, end)
+    version = runner.watched(name)
+    with Session(runner.engine) as session:
+        done = store.run_for(session, job=JOB_REPORT, model=name, version=version, start=window.start, end=window.end)
+        judged = store.runs(session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end)
+    if done is not None or not judged:
+        return None
+    started = runner.clock.now()
+    folder = Path(policy.report.directory) / re.sub(r"[^\w.-]+", "_", f"{name}-{version}") / f"{end:%Y-%m-%dT%H%MZ}"
+    path = write_report(runner, name, version, window, folder)
+    runner.record_report(name, version, window, path, started)
+    return path

@@ -1,0 +1,50 @@
+"""Health and metrics, at the paths Prometheus itself uses."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import store
+from monitor.metrics import ResultsCollector
+from monitor.web.problems import problem
+
+
+def health_routes(*, engine: Engine, registry: CollectorRegistry) -> APIRouter:
+    """Return /-/healthy, /-/ready and /metrics."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/-/healthy", response_class=PlainTextResponse)
+    def healthy() -> str:
+        """Say that the process answers."""
+        return "driftwarden is healthy\n"
+
+    @router.get("/-/ready", response_class=PlainTextResponse)
+    def ready() -> Response:
+        """Say whether the database answers at the schema this code knows."""
+        try:
+            store.require_current_schema(engine)
+        except store.StoreError as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return PlainTextResponse("driftwarden is ready\n")
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Expose the results as Prometheus text."""
+        try:
+            return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        except SQLAlchemyError as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the database does not answer ({type(error).__name__})")
+
+    return router
+
+
+def results_registry(engine: Engine, *, models: tuple[str, ...], version: str) -> CollectorRegistry:
+    """Return a registry with the results collector alone: the same series on every replica."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ResultsCollector(engine, models=models, code_version=version))
+    return registry
