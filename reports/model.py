@@ -1,0 +1,128 @@
+"""What a report shows: finished results, handed over by the caller. Nothing here is computed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from reports.errors import ReportInputError
+
+STATUSES = ("ok", "too_little_data", "failed")
+
+Points = npt.NDArray[np.floating] | tuple[tuple[float, float], ...]
+
+
+def _require_utc(owner: str, **times: datetime) -> None:
+    for name, time in times.items():
+        if time.utcoffset() != timedelta(0):
+            raise ReportInputError(f"{owner}.{name} must be an aware UTC time, got {time.isoformat()}")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRow:
+    """One detector's result in one window; `drift` is against its own `threshold`."""
+
+    name: str
+    statistic: float
+    unit: str
+    p_value: float
+    threshold: float
+    drift: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowVerdict:
+    """The verdict on one window [start, end).
+
+    status is "ok", "too_little_data" or "failed"; drift and p_value are None where the window was not judged.
+    alpha is the level of the test, n the number of texts compared. Raises ReportInputError on other statuses.
+    """
+
+    start: datetime
+    end: datetime
+    status: str
+    drift: bool | None
+    p_value: float | None
+    alpha: float
+    n: int
+    detectors: tuple[DetectorRow, ...] = ()
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        _require_utc("WindowVerdict", start=self.start, end=self.end)
+        if self.status not in STATUSES:
+            raise ReportInputError(f"status must be one of {', '.join(STATUSES)}, got {self.status!r}")
+        if not self.start < self.end:
+            raise ReportInputError(f"a window must end after it starts, got {self.start} to {self.end}")
+        if not 0 < self.alpha < 1:
+            raise ReportInputError(f"alpha must lie in (0, 1), got {self.alpha}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """Two coordinates of reference texts, shape (n, 2), and of current texts, shape (m, 2)."""
+
+    reference_xy: Points
+    current_xy: Points
+    axis_labels: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MovedCell:
+    """One cell of the embedding space whose share of the texts changed; contribution in nats of KL."""
+
+    cell: int
+    reference_share: float
+    current_share: float
+    contribution_nats: float
+    keywords: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MixRow:
+    """One predicted label: its share in the reference (None: not known) and now, and how often it was predicted now."""
+
+    label: str
+    reference_share: float | None
+    current_share: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Events by outcome at the door, and texts by what happened to them on the way into a sketch."""
+
+    accepted: int
+    duplicate: int
+    sampled_out: int
+    rejected: int
+    sketched: int
+    truncated: int
+    nonfinite: int
+    token_checked: int
+    token_mismatched: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInput:
+    """Everything one report shows of one model version over [window_start, window_end)."""
+
+    model: str
+    version: str
+    window_start: datetime
+    window_end: datetime
+    generated_at: datetime
+    verdicts: tuple[WindowVerdict, ...]
+    projection: Projection | None
+    cells: tuple[MovedCell, ...]
+    mix: tuple[MixRow, ...]
+    counts: Counts
+    provenance: tuple[tuple[str, str], ...]
+    evidently_href: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_utc(
+            "ReportInput", window_start=self.window_start, window_end=self.window_end, generated_at=self.generated_at
+        )

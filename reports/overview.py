@@ -1,0 +1,63 @@
+"""The first page: every model version with its latest verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from reports.render import render
+from reports.view import when
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewRow:
+    """A model version; status "none" until a window was judged; windows and drifted count the last 14 days."""
+
+    model: str
+    version: str
+    status: str
+    drift: bool | None
+    p_value: float | None
+    window_end: datetime | None
+    n: int
+    windows: int
+    drifted: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewView:
+    """A row as it is read."""
+
+    name: str
+    href: str
+    word: str
+    kind: str
+    p_value: str
+    judged: str
+    recent: str
+    waiting: str
+
+
+def render_overview(rows: Sequence[OverviewRow], *, now: datetime) -> str:
+    """Return the page."""
+    return render("overview.html.j2", rows=[_view(row) for row in rows], now=when(now))
+
+
+def _view(row: OverviewRow) -> OverviewView:
+    if row.status == "none":
+        word, kind = "not judged yet", "unknown"
+    elif row.drift is None:
+        word, kind = "insufficient evidence", "unknown"
+    else:
+        word, kind = ("DRIFT", "drifted") if row.drift else ("no drift", "calm")
+    return OverviewView(
+        name=f"{row.model}/{row.version}",
+        href=f"/models/{quote(row.model, safe='')}/{quote(row.version, safe='')}/report",
+        word=word,
+        kind=kind,
+        p_value="–" if row.p_value is None else f"{row.p_value:.2g}",
+        judged="–" if row.window_end is None else f"{when(row.window_end)}, {row.n:,} texts",
+        recent=f"{row.drifted} of {row.windows} drifted",
+        waiting=f"{row.waiting:,}",
+    )
