@@ -34,14 +34,15 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
             confidences.append(probabilities.max(axis=1))
         if progress is not None:
             progress(start + len(texts), len(table.texts))
-    kept = np.flatnonzero(np.concatenate(finite))
+    finite_rows = np.flatnonzero(np.concatenate(finite))
+    kept = [int(i) for i in finite_rows]
     all_labels: Sequence[str] | None = table.labels or labels or None
     all_confidences = table.confidences if has_answers else (np.concatenate(confidences) if confidences else None)
     return Observations(
-        vectors=np.concatenate(vectors)[kept],
+        vectors=np.concatenate(vectors)[finite_rows],
         texts=[table.texts[i] for i in kept],
         labels=None if all_labels is None else [all_labels[i] for i in kept],
-        confidences=None if all_confidences is None else all_confidences[kept],
+        confidences=None if all_confidences is None else all_confidences[finite_rows],
     )
 
 

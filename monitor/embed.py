@@ -99,7 +99,7 @@ class Encoder:
             vectors=vectors,
             token_counts=counts[inverse],
             truncated=counts[inverse] > self.max_length,
-            finite=np.isfinite(vectors).all(axis=1),
+            finite=np.asarray(np.isfinite(vectors).all(axis=1)),
         )
 
     def predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[list[str], npt.NDArray[np.float64]]:

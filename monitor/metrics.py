@@ -1,6 +1,7 @@
 """The metrics: a view of the results in the database, made at every scrape, so that a restart loses nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -87,14 +88,14 @@ def _sketches(totals: dict[tuple[str, str], store.SketchTotals]) -> Iterator[Met
     yield _counter(names.NONFINITE_EMBEDDINGS, {key: float(total.nonfinite) for key, total in totals.items()})
 
 
-def _gauge(name: str, values: dict[tuple[str, ...], float] | dict[tuple[str, str], float]) -> Metric:
+def _gauge(name: str, values: Mapping[Any, float]) -> Metric:
     family = GaugeMetricFamily(name, names.METRICS[name].help, labels=names.METRICS[name].labels)
     for labels, value in sorted(values.items()):
         family.add_metric(labels, value)
     return family
 
 
-def _counter(name: str, values: dict[tuple[str, ...], float] | dict[tuple[str, str], float]) -> Metric:
+def _counter(name: str, values: Mapping[Any, float]) -> Metric:
     family = CounterMetricFamily(name, names.METRICS[name].help, labels=names.METRICS[name].labels)
     for labels, value in sorted(values.items()):
         family.add_metric(labels, value)

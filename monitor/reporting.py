@@ -11,6 +11,14 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import structlog
+from sqlalchemy.orm import Session
+
+from detectors.sketch import Sketch, empty_sketch, merge
+from monitor import store
+from monitor.clock import Window, floor_to
+from monitor.policy import ModelPolicy
+from monitor.results import Loaded, Results
+from monitor.runner import HOUR, JOB_DRIFT, JOB_REPORT, Runner
 from reports.model import (
     Counts,
     DetectorRow,
@@ -21,16 +29,9 @@ from reports.model import (
     WindowVerdict,
 )
 from reports.render import render_report
-from sqlalchemy.orm import Session
-
-from detectors.sketch import Sketch, empty_sketch, merge
-from monitor import store
-from monitor.clock import Window, floor_to
-from monitor.policy import ModelPolicy
-from monitor.results import Loaded, Results
-from monitor.runner import HOUR, JOB_DRIFT, JOB_REPORT, Runner
 
 UNNAMED = ModelPolicy(version="0")
+EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
 
@@ -53,7 +54,8 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         counters = store.counts(session)
         totals = store.sketch_totals(session, start=window.start, end=window.end).get((name, version))
         mix = store.prediction_mix(session, model=name, version=version, start=window.start, end=window.end)
-        shown = _window_to_show(runs, window)
+        told = _run_to_show(runs, detectors)
+        shown = window if told is None else Window(told.window_start, told.window_end)
         current = _sketch(session, loaded, shown)
     return ReportInput(
         model=name,
@@ -63,7 +65,7 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         generated_at=results.clock.now(),
         verdicts=tuple(_verdict(run, detectors[run.id], alpha=alpha) for run in runs),
         projection=_projection(loaded.reference, current, shown),
-        cells=_cells(runs),
+        cells=() if told is None else _cells(told),
         mix=_mix(loaded, mix),
         counts=_counts(counters, totals, name),
         provenance=_provenance(results, loaded, runs),
@@ -71,11 +73,14 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
     )
 
 
-def _window_to_show(runs: Sequence[store.StoredRun], window: Window) -> Window:
-    """Return the latest drifted window, else the latest judged one, else the whole span."""
-    for run in [*reversed([run for run in runs if run.drift]), *reversed(runs)]:
-        return Window(run.window_start, run.window_end)
-    return window
+def _run_to_show(
+    runs: Sequence[store.StoredRun], detectors: dict[int, list[store.StoredResult]]
+) -> store.StoredRun | None:
+    """Return the latest run whose embeddings drifted, else the latest that drifted, else the latest with a verdict."""
+    judged = [run for run in runs if run.drift is not None]
+    drifted = [run for run in judged if run.drift]
+    moved = [run for run in drifted if any(one.drift and one.name in EMBEDDING_DETECTORS for one in detectors[run.id])]
+    return next((choice[-1] for choice in (moved, drifted, judged) if choice), None)
 
 
 def _sketch(session: Session, loaded: Loaded, window: Window) -> Sketch:
@@ -118,10 +123,7 @@ def _projection(reference: Sketch, current: Sketch, shown: Window) -> Projection
     )
 
 
-def _cells(runs: Sequence[store.StoredRun]) -> tuple[MovedCell, ...]:
-    judged = [run for run in runs if run.drift] or [run for run in runs if run.status == "ok"]
-    if not judged:
-        return ()
+def _cells(run: store.StoredRun) -> tuple[MovedCell, ...]:
     return tuple(
         MovedCell(
             cell=int(cell["cell"]),
@@ -131,7 +133,7 @@ def _cells(runs: Sequence[store.StoredRun]) -> tuple[MovedCell, ...]:
             keywords=tuple(cell["keywords"]),
             examples=tuple(cell["examples"]),
         )
-        for cell in judged[-1].payload.get("cells", [])
+        for cell in run.payload.get("cells", [])
     )
 
 

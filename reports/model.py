@@ -10,7 +10,7 @@ from reports.errors import ReportInputError
 
 STATUSES = ("ok", "too_little_data", "failed")
 
-Points = npt.NDArray[np.floating] | tuple[tuple[float, float], ...]
+Points = npt.NDArray[np.float64]
 
 
 def _require_utc(owner: str, **times: datetime) -> None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from reports.model import MixRow, Projection, WindowVerdict
 
 MAX_POINTS = 1500
-TICKS = 6
+TICKS = 8
+SMALLEST_SHOWN = 1e-6  # far smaller p-values would flatten everything else
 STEPS = tuple(
     timedelta(hours=h) for h in (1, 2, 3, 6, 12, 24, 48, 24 * 7, 24 * 14, 24 * 28, 24 * 91, 24 * 182, 24 * 365)
 )
@@ -47,13 +48,13 @@ class Scale:
 
 
 def time_ticks(start: datetime, end: datetime) -> list[datetime]:
-    """Return at most 8 round times in [start, end], on multiples of a usual step."""
+    """Return at most nine round times in [start, end], on multiples of a usual step."""
     span = end - start
     step = next((step for step in STEPS if span / step <= TICKS), STEPS[-1])
     epoch = datetime(1970, 1, 5, tzinfo=start.tzinfo)  # a Monday: weekly steps fall on Mondays
     tick = epoch + math.ceil((start - epoch) / step) * step
     ticks: list[datetime] = []
-    while tick <= end and len(ticks) < 8:
+    while tick <= end and len(ticks) <= TICKS:
         ticks.append(tick)
         tick += step
     return ticks
@@ -73,14 +74,14 @@ def _time_axis(scale: Scale, start: datetime, end: datetime, y: float) -> list[s
 def verdicts_plot(verdicts: Sequence[WindowVerdict], *, start: datetime, end: datetime) -> str:
     """Plot −log10 p of every window over time against the threshold; drift is a filled diamond above the line."""
     width, height, top, bottom = 900, 230, 14, 196
-    judged = [(one, -math.log10(one.p_value)) for one in verdicts if one.p_value is not None]
+    judged = [(one, -math.log10(max(one.p_value, SMALLEST_SHOWN))) for one in verdicts if one.p_value is not None]
     levels = [value for _, value in judged] + [-math.log10(one.alpha) for one in verdicts]
     x = Scale(start.timestamp(), end.timestamp(), 48, width - 16)
     y = Scale(0.0, max([*levels, 1.0]) * 1.15, bottom, top)
     parts = _time_axis(x, start, end, bottom)
     for power in range(int(y.high) + 1):
         parts.append(_text(40, y(power) + 4, "1" if power == 0 else f"{10.0**-power:g}", anchor="end"))
-    parts.append(_text(48, 10, "p-value (small is up)", kind="tick"))
+    parts.append(_text(48, 10, f"p-value, small is up; those below {SMALLEST_SHOWN:g} stand there"))
     for one in verdicts:
         level = y(-math.log10(one.alpha))
         parts.append(_line(x(one.start.timestamp()), level, x(one.end.timestamp()), level, "threshold"))
@@ -181,7 +182,7 @@ def projection_plot(projection: Projection) -> str:
     )
 
 
-def _thinned(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _thinned(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     rows = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     if len(rows) <= MAX_POINTS:
         return rows

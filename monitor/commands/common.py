@@ -70,8 +70,21 @@ def policy_or_default(settings: "Settings", *, model: str | None = None) -> "Pol
     return Policy(models={model: ModelPolicy(version="0")})
 
 
+def quiet_logs() -> None:
+    """Let only warnings through, unless the command has configured the logs: its answer is what a user reads."""
+    import logging
+
+    import structlog
+
+    from monitor.logs import configure_logs
+
+    if not structlog.is_configured():
+        configure_logs(level=logging.WARNING)
+
+
 def make_runner(settings: "Settings", policy: "Policy") -> "Runner":
     """Compose a runner over the store and the registry."""
+    quiet_logs()
     from monitor.clock import SystemClock
     from monitor.models import RegistryModels, open_registry
     from monitor.runner import Runner

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.commands.common import print_json, say
+from monitor.commands.common import print_json, quiet_logs, say
 
 if TYPE_CHECKING:
     from monitor.demo.replay import Demo
@@ -37,6 +37,7 @@ def demo(
         if not as_json:
             say(line)
 
+    quiet_logs()
     prepare_folder(folder)
     world = make_world(corpus, say=tell)
     done = run_demo(folder, world, days=days, clock=SystemClock(), say=tell)
@@ -57,24 +58,28 @@ def _write_report(done: "Demo", folder: Path) -> Path:
     return write_report(done.runner, MODEL, "1", Window(done.begin, done.end), folder / "report")
 
 
+def _short(instant: str) -> str:
+    return instant[:16].replace("T", " ")
+
+
 def _print_answer(answer: dict[str, Any], folder: Path, page: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("incident", "started (UTC)", "first detected (UTC)", "delay (windows)", "detector")
+    table = Table("incident", "started (UTC)", "detected (UTC)", "windows", "detector")
     for row in answer["incidents"]:
         table.add_row(
             row["name"],
-            row["started"][:16],
-            (row["detected"] or "not detected")[:16],
+            _short(row["started"]),
+            _short(row["detected"]) if row["detected"] else "not detected",
             "–" if row["delay_windows"] is None else str(row["delay_windows"]),
             row["detector"] or "–",
         )
-    console = Console()
+    console = Console(width=max(Console().width, 100))
     console.print(table)
     console.print(f"{answer['false_alarms']} false alarm(s) in {answer['windows']} windows")
     for window in answer["false_alarm_windows"]:
-        console.print(f"  false alarm: window from {window[:16]}")
+        console.print(f"  false alarm: window from {_short(window)}")
     console.print(f"report: {page}\nstore:  {folder / 'driftwarden.db'}")
 
 
