@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from detectors.errors import DetectorError
 
+from detectors.errors import DetectorError
 from monitor.baseline import observe
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference, fold_observations

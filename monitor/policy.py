@@ -44,9 +44,11 @@ class RetentionPolicy(Section):
 class DriftPolicy(Section):
     """How windows are judged."""
 
-    alpha: float = Field(0.01, gt=0, lt=0.5, description="probability of a false alarm in one window")
+    alpha: float = Field(0.01, ge=0.0005, lt=0.5, description="probability of a false alarm in one window")
     window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window")
-    permutations: int = Field(1999, ge=199, le=99_999, description="permutations of the null")
+    permutations: int = Field(
+        1999, ge=199, le=99_999, description="permutations of the null, at least; a small alpha draws more"
+    )
     minimum_texts: int = Field(50, ge=20, description="fewer sampled texts in a window are too little data")
     token_mismatch_tolerance: float = Field(
         0.001, ge=0, lt=1, description="share of token-count mismatches that is not a wrong tokenizer"

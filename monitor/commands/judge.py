@@ -47,7 +47,7 @@ def compare(
     model: Annotated[
         str | None, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder; texts need it.")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Probability of a false alarm.", min=1e-6, max=0.5)] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Probability of a false alarm.", min=0.0005, max=0.5)] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of split, cells and permutations.", min=0)] = 0,
     as_json: JsonFlag = False,
 ) -> None:

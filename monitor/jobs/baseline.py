@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from detectors.sketch import Basis, Sketch, fit_basis, fold
 
 UNKNOWN_CLASS = -1

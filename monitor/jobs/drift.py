@@ -1,5 +1,6 @@
 """Judge one window: embeddings, predictions and tokenizer against the version's baseline."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -83,21 +84,34 @@ def judge_tokens(check: TokenCheck, *, alpha: float) -> DetectorResult:
     )
 
 
+def enough_permutations(alpha: float) -> int:
+    """Return how many permutations let every detector alarm at its share of alpha, with a factor of 2 to spare.
+
+    A permutation p-value is at least 1/(B + 1). Half of alpha goes to at most 5 such detectors, so with fewer than
+    10/alpha permutations no shift, however large, could ever be drift.
+
+    >>> enough_permutations(0.01)
+    1999
+    """
+    return math.ceil(20 / alpha) - 1
+
+
 def judge(
     inputs: DriftInputs, *, alpha: float, permutations: int, rng: np.random.Generator, minimum: int = 50
 ) -> Judgement:
     """Compare a window with its baseline and name what moved.
 
     The tokenizer check and the comparison share `alpha` evenly, so that the whole verdict keeps it under any
-    dependence.
+    dependence. At least `permutations` are drawn, and never too few for `alpha`.
     """
     checked = inputs.tokens is not None and inputs.tokens.checked > 0
     share = alpha / 2 if checked else alpha
     found: list[DetectorResult] = []
     if inputs.tokens is not None and checked:
         found.append(judge_tokens(inputs.tokens, alpha=share))
+    drawn = max(permutations, enough_permutations(alpha))
     compared = compare_sketches(
-        inputs.reference, inputs.current, alpha=share, rng=rng, permutations=permutations, minimum=minimum
+        inputs.reference, inputs.current, alpha=share, rng=rng, permutations=drawn, minimum=minimum
     )
     if isinstance(compared, TooLittleData):
         return _without_comparison(inputs, found, compared, alpha=alpha)

@@ -6,8 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
-from reports.overview import OverviewRow, render_overview
-from reports.render import render_report
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -19,6 +17,8 @@ from monitor.reporting import gather
 from monitor.results import Results
 from monitor.runner import JOB_DRIFT
 from monitor.web.problems import problem
+from reports.overview import OverviewRow, render_overview
+from reports.render import render_report
 
 HEADERS = {
     # the pages hold texts of strangers: nothing in them may run or load anything

@@ -1,0 +1,229 @@
+"""The runner on a fake model: windows, reruns, catching up, fencing and refusals."""
+
+import zlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.baseline import build_baseline
+from monitor.clock import ReplayedClock, Window
+from monitor.embed import Encoded
+from monitor.errors import InputError, TryAgainLater
+from monitor.models import LoadedModel
+from monitor.policy import DriftPolicy, ModelPolicy, Policy
+from monitor.runner import LeadershipLost, Runner
+from monitor.schedule import LEASE_TTL, Schedule
+from monitor.texts import TextTable
+
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+POLICY = Policy(
+    models={"intents": ModelPolicy(version="1", drift=DriftPolicy(window_hours=1, permutations=499, alpha=0.01))}
+)
+
+
+@dataclass
+class WordsEncoder:
+    """Embeds a text as the mean of a fixed random vector per word; counts its words as tokens."""
+
+    tokenizer_digest: str = "sha256:tokenizer"
+    numeric_mode: str = "fake"
+    has_head: bool = False
+
+    def encode(self, texts, pairs=None) -> Encoded:
+        vectors = np.array([self._vector(text) for text in texts], dtype=np.float32)
+        counts = np.array([len(text.split()) for text in texts])
+        finite = np.isfinite(vectors).all(axis=1)
+        return Encoded(vectors, counts, counts > 20, finite)
+
+    def _vector(self, text: str) -> np.ndarray:
+        if "poison" in text:
+            return np.full(24, np.nan)
+        words = [np.random.default_rng(zlib.crc32(word.encode())).normal(size=24) for word in text.split()]
+        return np.mean(words, axis=0)
+
+
+class Models:
+    def __init__(self, encoder: WordsEncoder) -> None:
+        self.model = LoadedModel("intents", "1", "sha256:model", encoder)
+
+    def version_of(self, reference: str) -> str:
+        return "1"
+
+    def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
+        return self.model
+
+
+WORDS = ["order", "parcel", "refund", "login", "invoice", "address", "voucher", "screen", "update", "plan"]
+NEW_WORDS = ["bitcoin", "wallet", "ledger", "staking", "token"]
+
+
+def texts(count: int, *, seed: int, new_share: float = 0.0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    new = rng.random(count) < new_share
+    return [" ".join(rng.choice(NEW_WORDS if is_new else WORDS, size=4)) for is_new in new]
+
+
+def send(engine: Engine, found: list[str], *, hour: int, seed: int = 0, **fields) -> None:
+    rows = [
+        store.NewPrediction(
+            event_id=f"{hour}-{seed}-{i}",
+            model="intents",
+            version="1",
+            timestamp=BEGIN + hour * HOUR + timedelta(seconds=i),
+            received_at=BEGIN,
+            content_digest=str(i),
+            text=text,
+            **{"token_count": len(text.split()), **fields},
+        )
+        for i, text in enumerate(found)
+    ]
+    with store.writing(engine) as session:
+        store.insert_predictions(session, rows)
+
+
+@pytest.fixture
+def runner(engine: Engine) -> Runner:
+    models = Models(WordsEncoder())
+    build_baseline(models.model, TextTable(tuple(texts(1200, seed=1)), None, None), engine=engine, seed=0)
+    clock = ReplayedClock(BEGIN)
+    return Runner(engine=engine, policy=POLICY, models=models, clock=clock, code_version="test")
+
+
+def at(runner: Runner, hour: float) -> Runner:
+    runner.clock.advance_to(BEGIN + hour * HOUR)
+    return runner
+
+
+def test_missed_windows_are_caught_up_and_drift_is_found_where_it_is(runner: Runner) -> None:
+    for hour, share in enumerate([0.0, 0.0, 0.3, 0.0]):
+        send(runner.engine, texts(200, seed=hour + 10, new_share=share), hour=hour)
+    recorded = at(runner, 4.5).tick("intents")
+    assert [run.drift for run in recorded] == [False, False, True, False]
+    assert [run.window_start for run in recorded] == [BEGIN + hour * HOUR for hour in range(4)]
+    assert runner.tick("intents") == []
+    cells = recorded[2].payload["cells"]
+    assert any(set(cell["keywords"]) & set(NEW_WORDS) for cell in cells)
+    examples = recorded[2].payload["examples"][:20]
+    assert np.mean([any(word in one["text"] for word in NEW_WORDS) for one in examples]) >= 0.9
+
+
+def test_rerunning_a_window_gives_the_same_row(runner: Runner) -> None:
+    send(runner.engine, texts(200, seed=5, new_share=0.2), hour=0)
+    (first,) = at(runner, 1).tick("intents")
+    again = runner.drift("intents", "1", Window(BEGIN, BEGIN + HOUR))
+    assert again == first
+    judgement, _, seed = runner.judge_window("intents", "1", Window(BEGIN, BEGIN + HOUR))
+    assert seed == first.seed
+    assert judgement.as_json() == first.payload
+
+
+def test_few_texts_are_insufficient_evidence_and_no_texts_too(runner: Runner) -> None:
+    send(runner.engine, texts(20, seed=5), hour=0)
+    send(runner.engine, texts(100, seed=6), hour=2)
+    found = at(runner, 3).tick("intents")
+    assert [(run.status, run.drift) for run in found] == [
+        ("too_little_data", None),
+        ("too_little_data", None),
+        ("ok", False),
+    ]
+    assert "of at least 50" in found[0].payload["detail"]
+
+
+def test_a_wrong_tokenizer_is_found_on_a_handful_of_texts(runner: Runner) -> None:
+    send(runner.engine, texts(20, seed=5), hour=0, token_count=99)
+    (found,) = at(runner, 1).tick("intents")
+    assert found.drift is True
+    assert [one["name"] for one in found.payload["detectors"]] == ["tokenizer"]
+
+
+def test_another_tokenizer_or_numeric_mode_is_never_compared(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    wrong = replace(runner.models.model, encoder=WordsEncoder(tokenizer_digest="sha256:other"))
+    right, runner.models.model = runner.models.model, wrong
+    (failed,) = at(runner, 1).tick("intents")
+    assert (failed.job, failed.status, failed.drift) == ("embed", "failed", None)
+    assert "tokenizer digest mismatch" in str(failed.error)
+    runner.models.model = replace(right, encoder=WordsEncoder(numeric_mode="bf16"))
+    (failed,) = runner.tick("intents")
+    assert "numeric mode mismatch" in str(failed.error)
+    runner.models.model = right
+    assert [run.status for run in runner.tick("intents")] == ["ok"]
+
+
+def test_vectors_that_are_not_finite_are_counted_and_kept_out(runner: Runner) -> None:
+    send(runner.engine, [*texts(100, seed=5), "poison", "poison"], hour=0)
+    (found,) = at(runner, 1).tick("intents")
+    assert found.n == 100
+    with Session(runner.engine) as session:
+        assert store.sketch_totals(session)["intents", "1"].nonfinite == 2
+
+
+def test_who_lost_the_lease_writes_nothing(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    now = at(runner, 1).clock.now()
+    with store.writing(runner.engine) as session:
+        runner.lease = store.take_lease(session, name="scheduler", holder="a", now=now, ttl=HOUR)
+        assert runner.lease is not None
+    with store.writing(runner.engine) as session:
+        later = now + 2 * HOUR
+        assert store.take_lease(session, name="scheduler", holder="b", now=later, ttl=HOUR) is not None
+    with pytest.raises(LeadershipLost):
+        runner.tick("intents")
+    with Session(runner.engine) as session:
+        assert store.runs(session) == []
+        assert store.sketch_totals(session) == {}
+
+
+def test_two_replicas_do_each_job_once_and_the_second_takes_over(runner: Runner, engine: Engine) -> None:
+    send(engine, texts(100, seed=5), hour=0)
+    other = Runner(engine=engine, policy=POLICY, models=runner.models, clock=runner.clock, code_version="test")
+    first, second = Schedule(runner), Schedule(other)
+    at(runner, 1)
+    assert (first.lead(), second.lead()) == (True, False)
+    assert (first.tick(), second.tick()) == (1, 0)
+    send(engine, texts(100, seed=6), hour=1)
+    runner.clock.advance_to(BEGIN + 2 * HOUR + LEASE_TTL)
+    assert second.lead()
+    assert (second.tick(), first.tick()) == (1, 0)
+    with Session(engine) as session:
+        assert len(store.runs(session, job="drift")) == 2
+
+
+def test_a_version_without_baseline_says_how_to_build_one(runner: Runner) -> None:
+    with pytest.raises(InputError, match="driftwarden baseline intents/2"):
+        runner.baseline("intents", "2")
+
+
+def test_too_few_or_constant_texts_make_no_baseline(engine: Engine) -> None:
+    model = Models(WordsEncoder()).model
+    for found, said in ((texts(30, seed=1), "at least 50"), (["same text"] * 300, "all the same")):
+        with pytest.raises(InputError, match=said):
+            build_baseline(model, TextTable(tuple(found), None, None), engine=engine, seed=0)
+
+
+def test_retention_keeps_verdicts_after_their_texts_are_gone(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    at(runner, 1).tick("intents")
+    at(runner, 24 * 40)
+    dropped = runner.retention()
+    assert dropped["predictions"] == 100
+    with Session(runner.engine) as session:
+        assert len(store.runs(session, job="drift")) == 1
+
+
+def test_a_registry_that_is_away_is_tried_again(runner: Runner) -> None:
+    class Away(Models):
+        def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
+            raise TryAgainLater("registry away")
+
+    send(runner.engine, texts(100, seed=5), hour=0)
+    there, runner.models = runner.models, Away(WordsEncoder())
+    assert [run.status for run in at(runner, 1).tick("intents")] == ["failed"]
+    runner.models = there
+    assert [run.status for run in runner.tick("intents")] == ["ok"]
