@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from reports.render import render
-from reports.view import when
+from reports.wording import when
 
 
 @dataclass(frozen=True, slots=True)

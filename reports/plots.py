@@ -1,222 +1,338 @@
-"""Plots as inline SVG: no script, readable in light and dark, told apart by shape and not by colour alone."""
+"""Plots as inline SVG: no script, readable in light and dark, told apart by shape as well as colour.
+
+Colours are CSS variables with fallbacks from Okabe & Ito's palette, so a plot is also readable by itself.
+"""
 
 import math
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from html import escape
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from reports.model import MixRow, Projection, WindowVerdict
+from reports.model import DetectorRow, MixRow, Projection, WindowVerdict
+from reports.svg import Scale, document, element, nice_ticks, number, text, time_ticks, titled
+from reports.wording import CALM, DRIFT, FAILED, JUDGED, LITTLE, WORDS, kind_of, p_text, share_text, significant, when
+
+CALM_COLOUR = "var(--now, #0072b2)"  # blue: the current window, everywhere in the report
+DRIFT_COLOUR = "var(--bad, #d55e00)"
+REFERENCE_COLOUR = "var(--ref, #8a8f98)"
+GRID_COLOUR = "var(--line, #d5dbe3)"
+SOFT_COLOUR = "var(--soft, #5b6675)"
 
 MAX_POINTS = 1500
-TICKS = 8
-SMALLEST_SHOWN = 1e-6  # far smaller p-values would flatten everything else
-STEPS = tuple(
-    timedelta(hours=h) for h in (1, 2, 3, 6, 12, 24, 48, 24 * 7, 24 * 14, 24 * 28, 24 * 91, 24 * 182, 24 * 365)
-)
+MAX_LABELS = 24
+SMALLEST_P = 1e-6  # far smaller p-values would flatten everything else; their tooltip tells the value
 
 
-def _svg(width: int, height: int, *, title: str, description: str, body: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
-    )
+def verdicts_plot(verdicts: Sequence[WindowVerdict]) -> str:
+    """Plot every window's p-value (-log10, so up is stronger evidence) against its alpha.
 
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "tick") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
-
-
-class Scale:
-    """A linear scale from [low, high] onto [first, last]; a span of nothing is widened."""
-
-    def __init__(self, low: float, high: float, first: float, last: float) -> None:
-        if high <= low:
-            low, high = low - 0.5, high + 0.5
-        self.low, self.high, self.first, self.last = low, high, first, last
-
-    def __call__(self, value: float) -> float:
-        """Return the position of a value."""
-        share = (value - self.low) / (self.high - self.low)
-        return self.first + share * (self.last - self.first)
-
-
-def time_ticks(start: datetime, end: datetime) -> list[datetime]:
-    """Return at most nine round times in [start, end], on multiples of a usual step."""
-    span = end - start
-    step = next((step for step in STEPS if span / step <= TICKS), STEPS[-1])
-    epoch = datetime(1970, 1, 5, tzinfo=start.tzinfo)  # a Monday: weekly steps fall on Mondays
-    tick = epoch + math.ceil((start - epoch) / step) * step
-    ticks: list[datetime] = []
-    while tick <= end and len(ticks) <= TICKS:
-        ticks.append(tick)
-        tick += step
-    return ticks
-
-
-def _time_axis(scale: Scale, start: datetime, end: datetime, y: float) -> list[str]:
-    ticks = time_ticks(start, end)
-    hours = any(tick.hour for tick in ticks)
-    parts = [_line(scale.first, y, scale.last, y, "axis")]
-    for tick in ticks:
-        x = scale(tick.timestamp())
-        parts += [_line(x, y, x, y + 4, "axis")]
-        parts += [_text(x, y + 17, f"{tick:%d %b %H:%M}" if hours else f"{tick:%d %b}", anchor="middle")]
-    return parts
-
-
-def verdicts_plot(verdicts: Sequence[WindowVerdict], *, start: datetime, end: datetime) -> str:
-    """Plot −log10 p of every window over time against the threshold; drift is a filled diamond above the line."""
-    width, height, top, bottom = 900, 230, 14, 196
-    judged = [(one, -math.log10(max(one.p_value, SMALLEST_SHOWN))) for one in verdicts if one.p_value is not None]
-    levels = [value for _, value in judged] + [-math.log10(one.alpha) for one in verdicts]
-    x = Scale(start.timestamp(), end.timestamp(), 48, width - 16)
-    y = Scale(0.0, max([*levels, 1.0]) * 1.15, bottom, top)
-    parts = _time_axis(x, start, end, bottom)
-    for power in range(int(y.high) + 1):
-        parts.append(_text(40, y(power) + 4, "1" if power == 0 else f"{10.0**-power:g}", anchor="end"))
-    parts.append(_text(48, 10, f"p-value, small is up; those below {SMALLEST_SHOWN:g} stand there"))
-    for one in verdicts:
-        level = y(-math.log10(one.alpha))
-        parts.append(_line(x(one.start.timestamp()), level, x(one.end.timestamp()), level, "threshold"))
-    if verdicts:
-        level = y(-math.log10(verdicts[-1].alpha))
-        parts.append(_text(width - 18, level - 5, f"threshold {verdicts[-1].alpha:g}", anchor="end", kind="tick"))
-    for one, value in judged:
-        parts.append(_mark(x(_middle(one)), y(value), drift=bool(one.drift), title=_describe(one)))
-    for one in verdicts:
-        if one.p_value is None:
-            parts.append(_blank(x(_middle(one)), bottom - 8, failed=one.status == "failed", title=_describe(one)))
-    drifted = sum(bool(one.drift) for one in verdicts)
-    return _svg(
-        width,
-        height,
+    Windows that were not judged stand on a strip of their own below: they have no p-value to stand at.
+    """
+    width, height, left, right, top, bottom = 900, 300, 66, 822, 16, 200
+    strip, axis = 226, 246
+    ordered = sorted(verdicts, key=lambda one: (one.end, one.start))
+    judged = [(one, _surprise(one.p_value)) for one in ordered if one.p_value is not None and kind_of(one) in JUDGED]
+    waiting = [one for one in ordered if kind_of(one) not in JUDGED]
+    top_value = max([3.0, *(value for _, value in judged), *(_surprise(one.alpha) for one in ordered)])
+    y = Scale(0.0, top_value * 1.06, bottom, top)
+    body = [_p_axis(y, left, right)]
+    body.append(text(16, (top + bottom) / 2, "p-value", **_turned(16, (top + bottom) / 2)))
+    if ordered:
+        x = _time_scale(ordered, left, right)
+        body.append(_time_axis(ordered, x, axis))
+        levels = [(x(_middle(one)), y(_surprise(one.alpha))) for one in ordered]
+        body.append(_threshold(levels, left, right))
+        body.append(text(right + 6, levels[-1][1] + 4, f"α = {significant(ordered[-1].alpha)}", fill=SOFT_COLOUR))
+        body.append(
+            _joined([(x(_middle(one)), y(value)) if value is not None else None for one, value in _with_gaps(ordered)])
+        )
+        body += [_mark(kind_of(one), x(_middle(one)), y(value), tooltip(one)) for one, value in judged]
+        body += [_mark(kind_of(one), x(_middle(one)), strip, tooltip(one)) for one in waiting]
+        if any(one.p_value is not None and one.p_value < SMALLEST_P for one, _ in judged):
+            body.append(text(right, 10, f"p below {SMALLEST_P:g} is drawn there", text_anchor="end", fill=SOFT_COLOUR))
+        if waiting:
+            body.append(text(right + 6, strip + 4, "not judged", fill=SOFT_COLOUR))
+    else:
+        body.append(text((left + right) / 2, (top + bottom) / 2, "no windows", text_anchor="middle", fill=SOFT_COLOUR))
+    body.append(_legend(left, height - 8, [kind_of(one) for one in ordered]))
+    counted = ", ".join(f"{sum(kind_of(one) == kind for one in ordered)} {word}" for kind, word in WORDS.items())
+    return document(
+        "verdicts",
         title="Verdicts over time",
-        description=f"{len(verdicts)} windows, {drifted} drifted; points above the dashed line are drift",
-        body=parts,
+        description=f"{len(ordered)} windows: {counted}. Marks above the dashed threshold line are drift.",
+        width=width,
+        height=height,
+        body=body,
     )
+
+
+def detector_names(verdicts: Iterable[WindowVerdict]) -> tuple[str, ...]:
+    """Return the detectors' names in the order in which they first appear."""
+    return tuple(dict.fromkeys(row.name for one in verdicts for row in one.detectors))
+
+
+def detector_plots(verdicts: Sequence[WindowVerdict]) -> tuple[str, ...]:
+    """Plot each detector's statistic over time with its own threshold; all share one time axis."""
+    ordered = sorted(verdicts, key=lambda one: (one.end, one.start))
+    return tuple(_detector_plot(index, name, ordered) for index, name in enumerate(detector_names(ordered)))
+
+
+def _detector_plot(index: int, name: str, ordered: Sequence[WindowVerdict]) -> str:
+    width, height, left, right, top, bottom = 430, 178, 54, 418, 34, 136
+    rows = [(one, row) for one in ordered for row in one.detectors if row.name == name]
+    shown = [(one, row) for one, row in rows if math.isfinite(row.statistic)]
+    levels = [(one, row.threshold) for one, row in rows if math.isfinite(row.threshold)]
+    values = [0.0, *(row.statistic for _, row in shown), *(level for _, level in levels)]
+    low, high = min(values), max(values)
+    y = Scale(low, high + (0.08 * (high - low) or 1.0), bottom, top)
+    x = _time_scale(ordered, left, right)
+    unit = rows[0][1].unit
+    body = [
+        text(left, 14, name, font_weight="600", font_size="13"),
+        text(right, 14, unit, text_anchor="end", fill=SOFT_COLOUR),
+    ]
+    for tick in nice_ticks(y.low, y.high, most=3):
+        body += [
+            _rule(left, right, y(tick)),
+            text(left - 6, y(tick) + 4, f"{tick:g}", text_anchor="end", fill=SOFT_COLOUR),
+        ]
+    body.append(_time_axis(ordered, x, bottom, most=5))
+    body.append(_threshold([(x(_middle(one)), y(level)) for one, level in levels], left, right))
+    held = {id(one): row.statistic for one, row in shown}
+    body.append(_joined([(x(_middle(one)), y(held[id(one)])) if id(one) in held else None for one in ordered]))
+    body += [
+        _mark(DRIFT if row.drift else CALM, x(_middle(one)), y(row.statistic), _row_tooltip(one, row), size=3.4)
+        for one, row in shown
+    ]
+    over = sum(row.drift for _, row in rows)
+    return document(
+        f"detector-{index}",
+        title=f"{name} over time",
+        description=f"{name} in {unit} for {len(rows)} windows, {over} of them over the dashed line of its threshold.",
+        width=width,
+        height=height,
+        body=body,
+    )
+
+
+def projection_plot(projection: Projection) -> str:
+    """Plot reference texts (grey dots) under current texts (blue diamonds), at most 1500 of each."""
+    width, height, left, right, top, bottom = 760, 470, 40, 744, 38, 424
+    reference, current = _thinned(projection.reference_xy), _thinned(projection.current_xy)
+    both = np.concatenate([reference, current])
+    body = [element("rect", x=left, y=top, width=right - left, height=bottom - top, fill="none", stroke=GRID_COLOUR)]
+    if len(both):
+        x = Scale(float(both[:, 0].min()), float(both[:, 0].max()), left + 10, right - 10)
+        y = Scale(float(both[:, 1].min()), float(both[:, 1].max()), bottom - 10, top + 10)
+        dots = [element("circle", cx=x(float(a)), cy=y(float(b)), r=2.4) for a, b in reference]
+        diamonds = [f'<path d="{_diamond(x(float(a)), y(float(b)), 3.2)}"/>' for a, b in current]
+        body.append(element("g", *dots, fill=REFERENCE_COLOUR, fill_opacity="0.45"))
+        body.append(element("g", *diamonds, fill=CALM_COLOUR, fill_opacity="0.6"))
+    else:
+        body.append(text((left + right) / 2, (top + bottom) / 2, "no texts", text_anchor="middle", fill=SOFT_COLOUR))
+    body += [
+        element("circle", cx=left + 5, cy=17, r=4.5, fill=REFERENCE_COLOUR),
+        text(left + 16, 21, f"reference, {_of(len(reference), len(projection.reference_xy))}"),
+        element("path", d=_diamond(left + 305, 17, 5.5), fill=CALM_COLOUR),
+        text(left + 317, 21, f"current, {_of(len(current), len(projection.current_xy))}"),
+        text((left + right) / 2, height - 18, projection.axis_labels[0], text_anchor="middle", fill=SOFT_COLOUR),
+        text(20, (top + bottom) / 2, projection.axis_labels[1], fill=SOFT_COLOUR, **_turned(20, (top + bottom) / 2)),
+    ]
+    return document(
+        "projection",
+        title="Reference and current texts in two dimensions",
+        description=f"{projection.axis_labels[0]} across, {projection.axis_labels[1]} up; "
+        "grey dots are reference texts, blue diamonds are current texts.",
+        width=width,
+        height=height,
+        body=body,
+    )
+
+
+def mix_plot(rows: Sequence[MixRow]) -> str:
+    """Plot each label's share in the reference above its share now, as horizontal bars from zero."""
+    shown = rows[:MAX_LABELS]
+    left, right, pitch = 240, 740, 34
+    height = 34 + pitch * max(len(shown), 1) + (20 if len(rows) > len(shown) else 0)
+    x = Scale(
+        0.0,
+        max([row.current_share for row in shown] + [row.reference_share or 0.0 for row in shown] + [1e-9]),
+        left,
+        right,
+    )
+    body = [
+        element("rect", x=left, y=7, width=12, height=9, fill=REFERENCE_COLOUR),
+        text(left + 18, 16, "reference"),
+        element("rect", x=left + 100, y=7, width=12, height=9, fill=CALM_COLOUR),
+        text(left + 118, 16, "current"),
+        text(left + 190, 16, "(number of current texts)", fill=SOFT_COLOUR),
+    ]
+    for position, row in enumerate(shown):
+        y = 32 + pitch * position
+        before = "not known" if row.reference_share is None else share_text(row.reference_share)
+        body += [
+            text(left - 10, y + 16, _shortened(row.label), text_anchor="end"),
+            element(
+                "g",
+                titled(f"{row.label}: {before} in the reference, {share_text(row.current_share)} now"),
+                _bar(x, row.reference_share or 0.0, y, REFERENCE_COLOUR),
+                _bar(x, row.current_share, y + 13, CALM_COLOUR),
+            ),
+            text(x(row.reference_share or 0.0) + 6, y + 9.5, before, fill=SOFT_COLOUR, font_size="11"),
+            text(x(row.current_share) + 6, y + 23, f"{share_text(row.current_share)} ({row.count:,})", font_size="11"),
+        ]
+    if not shown:
+        body.append(text(left, 48, "no predictions", fill=SOFT_COLOUR))
+    if len(rows) > len(shown):
+        body.append(text(left, height - 6, f"{len(rows) - len(shown)} further labels are not drawn", fill=SOFT_COLOUR))
+    return document(
+        "mix",
+        title="Prediction mix",
+        description=f"Share of each of {len(rows)} predicted labels in the reference and now.",
+        width=900,
+        height=height,
+        body=body,
+    )
+
+
+def tooltip(one: WindowVerdict) -> str:
+    """Return one window in a line."""
+    p_value = "" if one.p_value is None else f", p = {p_text(one.p_value)}"
+    return f"{when(one.start)} to {when(one.end)}: {WORDS[kind_of(one)]}{p_value}, {one.n:,} texts"
+
+
+def _row_tooltip(one: WindowVerdict, row: DetectorRow) -> str:
+    return (
+        f"{when(one.start)} to {when(one.end)}: {significant(row.statistic)} {row.unit}, "
+        f"threshold {significant(row.threshold)}, p = {p_text(row.p_value)}"
+    )
+
+
+def _surprise(p_value: float) -> float:
+    return -math.log10(min(max(p_value, SMALLEST_P), 1.0)) + 0.0
+
+
+def _with_gaps(ordered: Sequence[WindowVerdict]) -> list[tuple[WindowVerdict, float | None]]:
+    return [
+        (one, _surprise(one.p_value) if one.p_value is not None and kind_of(one) in JUDGED else None) for one in ordered
+    ]
 
 
 def _middle(one: WindowVerdict) -> float:
     return (one.start.timestamp() + one.end.timestamp()) / 2
 
 
-def _describe(one: WindowVerdict) -> str:
-    verdict = "drift" if one.drift else "no drift" if one.p_value is not None else one.status.replace("_", " ")
-    p_value = "" if one.p_value is None else f", p = {one.p_value:.2g}"
-    return f"{one.start:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M} UTC: {verdict}{p_value}, {one.n} texts"
+def _time_scale(ordered: Sequence[WindowVerdict], left: float, right: float) -> Scale:
+    first, last = _span(ordered)
+    return Scale(first.timestamp(), last.timestamp(), left, right)
 
 
-def _mark(x: float, y: float, *, drift: bool, title: str) -> str:
-    shape = (
-        f'<path d="M{x:.1f} {y - 7:.1f}L{x + 7:.1f} {y:.1f}L{x:.1f} {y + 7:.1f}L{x - 7:.1f} {y:.1f}Z" class="drift">'
-        if drift
-        else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="calm">'
-    )
-    return f"{shape}<title>{escape(title)}</title></{'path' if drift else 'circle'}>"
+def _span(ordered: Sequence[WindowVerdict]) -> tuple[datetime, datetime]:
+    return min(one.start for one in ordered), max(one.end for one in ordered)
 
 
-def _blank(x: float, y: float, *, failed: bool, title: str) -> str:
-    if not failed:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="hollow"><title>{escape(title)}</title></circle>'
-    cross = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
-    return f'<path d="{cross}" class="failed"><title>{escape(title)}</title></path>'
+def _time_axis(ordered: Sequence[WindowVerdict], x: Scale, y: float, *, most: int = 8) -> str:
+    parts = [_rule(x.start, x.stop, y, colour=SOFT_COLOUR)]
+    for tick in time_ticks(*_span(ordered), most=most):
+        at = x(tick.at.timestamp())
+        parts.append(element("line", x1=at, x2=at, y1=y, y2=y + 4, stroke=SOFT_COLOUR))
+        parts.append(text(at, y + 17, tick.label, text_anchor="middle", fill=SOFT_COLOUR))
+        if tick.below:
+            parts.append(text(at, y + 31, tick.below, text_anchor="middle", fill=SOFT_COLOUR, font_size="11"))
+    return element("g", *parts)
 
 
-def detector_plot(name: str, verdicts: Sequence[WindowVerdict], *, start: datetime, end: datetime) -> str:
-    """Plot one detector's statistic over time with the threshold of each window."""
-    width, height, top, bottom = 430, 150, 24, 120
-    rows = [(one, row) for one in verdicts for row in one.detectors if row.name == name]
-    unit = rows[0][1].unit if rows else ""
-    highest = max([max(row.statistic, row.threshold) for _, row in rows], default=1.0) or 1.0
-    x = Scale(start.timestamp(), end.timestamp(), 56, width - 12)
-    y = Scale(min([0.0, *(row.statistic for _, row in rows)]), highest * 1.1, bottom, top)
-    parts = [*_time_axis(x, start, end, bottom), _text(56, 14, f"{name} [{unit}]", kind="name")]
-    parts += [_text(50, y(value) + 4, f"{value:.2g}", anchor="end") for value in (0.0, highest)]
-    for one, row in rows:
-        level = y(row.threshold)
-        parts.append(_line(x(one.start.timestamp()), level, x(one.end.timestamp()), level, "threshold"))
-    points = " ".join(f"{x(_middle(one)):.1f},{y(row.statistic):.1f}" for one, row in rows)
-    if len(rows) > 1:
-        parts.append(f'<polyline points="{points}" class="series"/>')
-    for one, row in rows:
-        title = f"{one.start:%Y-%m-%d %H:%M}: {row.statistic:.4g} {row.unit}, threshold {row.threshold:.4g}"
-        parts.append(_mark(x(_middle(one)), y(row.statistic), drift=row.drift, title=title))
-    return _svg(
-        width,
-        height,
-        title=f"{name} over time",
-        description=f"statistic in {unit} of {len(rows)} windows, with each window's threshold",
-        body=parts,
+def _p_axis(y: Scale, left: float, right: float) -> str:
+    step = max(1, math.ceil(y.high / 6))
+    parts = []
+    for power in range(0, math.floor(y.high) + 1, step):
+        label = f"{10.0**-power:g}" if power <= 4 else f"1e-{power}"
+        parts += [
+            _rule(left, right, y(power)),
+            text(left - 8, y(power) + 4, label, text_anchor="end", fill=SOFT_COLOUR),
+        ]
+    return element("g", *parts)
+
+
+def _threshold(levels: Sequence[tuple[float, float]], left: float, right: float) -> str:
+    """Return a dashed step line through the levels, each reaching half-way to its neighbours."""
+    if not levels:
+        return ""
+    edges = [left, *((a[0] + b[0]) / 2 for a, b in pairwise(levels)), right]
+    steps = [f"{number(edges[i])} {number(level)}H{number(edges[i + 1])}" for i, (_, level) in enumerate(levels)]
+    path = "M" + "L".join(steps)
+    return element(
+        "path", d=path, fill="none", stroke="currentColor", stroke_width=1.3, stroke_dasharray="5 4", class_="threshold"
     )
 
 
-def projection_plot(projection: Projection) -> str:
-    """Plot reference (hollow, grey) and current (filled) embeddings in two dimensions."""
-    width, height = 640, 430
-    reference, current = _thinned(projection.reference_xy), _thinned(projection.current_xy)
-    both = np.concatenate([reference, current])
-    low, high = (both.min(axis=0), both.max(axis=0)) if both.size else (np.zeros(2), np.ones(2))
-    x, y = Scale(float(low[0]), float(high[0]), 20, width - 20), Scale(float(low[1]), float(high[1]), height - 40, 40)
-    parts = [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.6" class="reference"/>' for a, b in reference]
-    parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.4" class="current"/>' for a, b in current]
-    parts += [
-        '<circle cx="26" cy="14" r="4" class="reference"/>',
-        _text(36, 18, f"reference ({len(projection.reference_xy)} texts)"),
-        '<circle cx="216" cy="14" r="4" class="current"/>',
-        _text(226, 18, f"current ({len(projection.current_xy)} texts)"),
-        _text(width / 2, height - 8, projection.axis_labels[0], anchor="middle"),
-    ]
-    return _svg(
-        width,
-        height,
-        title="Embeddings of reference and current texts",
-        description=f"{projection.axis_labels[0]} against {projection.axis_labels[1]}",
-        body=parts,
-    )
+def _joined(points: Sequence[tuple[float, float] | None]) -> str:
+    """Return a thin line through the points, broken at None."""
+    path, pen_down = "", False
+    for point in points:
+        if point is not None:
+            path += f"{'L' if pen_down else 'M'}{number(point[0])} {number(point[1])}"
+        pen_down = point is not None
+    return element("path", d=path, fill="none", stroke=REFERENCE_COLOUR, stroke_width=1) if "L" in path else ""
 
 
-def _thinned(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _mark(kind: str, x: float, y: float, title: str, *, size: float = 4.5) -> str:
+    """Return a window's mark: drift a triangle, calm a disc, too little data a ring, failed a cross."""
+    if kind == DRIFT:
+        wide = size * 1.5
+        path = f"M{number(x)} {number(y - wide)}L{number(x + wide)} {number(y + size)}H{number(x - wide)}Z"
+        return element("path", titled(title), d=path, fill=DRIFT_COLOUR)
+    if kind == FAILED:
+        path = f"M{number(x - size)} {number(y - size)}l{number(2 * size)} {number(2 * size)}m0 {number(-2 * size)}"
+        path += f"l{number(-2 * size)} {number(2 * size)}"
+        return element("path", titled(title), d=path, fill="none", stroke="currentColor", stroke_width=2)
+    if kind == LITTLE:
+        colours = {"fill": "var(--page, #fff)", "stroke": SOFT_COLOUR}
+        return element("circle", titled(title), cx=x, cy=y, r=size, stroke_width=1.6, **colours)
+    return element("circle", titled(title), cx=x, cy=y, r=size, fill=CALM_COLOUR)
+
+
+def _legend(x: float, y: float, present: Sequence[str]) -> str:
+    parts = []
+    for kind, word in WORDS.items():
+        if kind in present:
+            parts += [_mark(kind, x + 6, y - 4, word), text(x + 17, y, word)]
+            x += 50 + 7 * len(word)
+    return element("g", *parts)
+
+
+def _rule(left: float, right: float, y: float, *, colour: str = GRID_COLOUR) -> str:
+    return element("line", x1=left, x2=right, y1=y, y2=y, stroke=colour)
+
+
+def _turned(x: float, y: float) -> dict[str, str]:
+    return {"text_anchor": "middle", "transform": f"rotate(-90 {number(x)} {number(y)})"}
+
+
+def _diamond(x: float, y: float, size: float) -> str:
+    half = number(size)
+    return f"M{number(x)} {number(y - size)}l{half} {half}-{half} {half}-{half}-{half}z"
+
+
+def _bar(x: Scale, share: float, y: float, colour: str) -> str:
+    return element("rect", x=x.start, y=y, width=max(x(share) - x.start, 0.5), height=11, fill=colour)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= 32 else label[:31] + "…"
+
+
+def _of(shown: int, whole: int) -> str:
+    return f"{whole:,} texts" if shown == whole else f"{shown:,} of {whole:,} texts drawn"
+
+
+def _thinned(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the finite rows, evenly thinned to at most MAX_POINTS."""
     rows = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    rows = rows[np.isfinite(rows).all(axis=1)]
     if len(rows) <= MAX_POINTS:
         return rows
-    return np.asarray(rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(int)])
-
-
-def mix_plot(rows: Sequence[MixRow]) -> str:
-    """Plot the share of every predicted class before and now as paired bars."""
-    height = 30 + 30 * len(rows)
-    largest = max([max(row.current_share, row.reference_share or 0.0) for row in rows], default=1.0)
-    x = Scale(0.0, largest, 230, 800)
-    parts = [
-        '<rect x="230" y="6" width="12" height="9" class="bar-reference"/>', _text(248, 15, "reference"),
-        '<rect x="330" y="6" width="12" height="9" class="bar-current"/>', _text(348, 15, "current"),
-    ]  # fmt: skip
-    for position, row in enumerate(rows):
-        y = 30 + 30 * position
-        label = row.label if len(row.label) <= 32 else row.label[:31] + "…"
-        parts.append(_text(222, y + 14, label, anchor="end"))
-        if row.reference_share is not None:
-            parts.append(_bar(y, x(row.reference_share) - 230, "bar-reference"))
-        parts.append(_bar(y + 11, x(row.current_share) - 230, "bar-current"))
-        before = "" if row.reference_share is None else f"{row.reference_share:.1%} → "
-        parts.append(
-            _text(x(max(row.current_share, row.reference_share or 0.0)) + 6, y + 14, f"{before}{row.current_share:.1%}")
-        )
-    return _svg(
-        900,
-        height,
-        title="Prediction mix",
-        description="share of each predicted class in the reference and now",
-        body=parts,
-    )
-
-
-def _bar(y: float, width: float, kind: str) -> str:
-    return f'<rect x="230" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="10" class="{kind}"/>'
+    return rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(np.int64)]

@@ -1,46 +1,41 @@
-"""The view model: every number as it is read, so that templates compute nothing."""
+"""The view model: everything as it is read, so that templates compute nothing."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from reports.model import Counts, MovedCell, ReportInput, WindowVerdict
-from reports.plots import detector_plot, mix_plot, projection_plot, verdicts_plot
+from reports.model import Counts, DetectorRow, MovedCell, ReportInput, WindowVerdict
+from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
+from reports.wording import DRIFT, FAILED, JUDGED, LITTLE, WORDS, kind_of, p_text, share_text, significant, when
 
 MEANING = {
-    "kl_cells": "texts moved between the baseline's cells",
-    "kl_gaussian": "the spread of the embeddings changed",
-    "cosine": "the mean of the embeddings turned",
-    "js_classes": "the mix of predicted classes changed",
-    "js_confidence": "the model is more, or less, sure than it was",
-    "tokenizer": "the server's tokens are not those of the registered tokenizer",
+    "kl_cells": "An alarm means: texts moved between the baseline's cells.",
+    "kl_gaussian": "An alarm means: the centre or spread of the embeddings changed.",
+    "cosine": "An alarm means: the mean embedding turned.",
+    "js_classes": "An alarm means: the mix of predicted classes changed.",
+    "js_confidence": "An alarm means: the model is more, or less, sure than it was.",
+    "tokenizer": "An alarm means: the server's tokens are not those of the registered tokenizer.",
 }
-
-
-def when(instant: datetime) -> str:
-    """Return 2026-01-31 09:30 UTC."""
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
 class WindowView:
-    """A row of the table of windows."""
+    """A row of the table of windows; kind is drifted, calm, unknown or failed."""
 
     start: str
     end: str
-    word: str
     kind: str
+    word: str
     p_value: str
     n: str
-    alarming: str
+    detectors: tuple[str, ...]
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorView:
-    """A small multiple with what an alarm of it means."""
+    """One of the small multiples, with what an alarm of it means."""
 
-    meaning: str
     plot: str
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,110 +51,149 @@ class CellView:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportView:
-    """A report as it is read."""
+class CountView:
+    """A count, its share of what, and nothing more."""
 
-    title: str
+    name: str
+    count: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """A report as it is read; plots are finished SVG, None where there is nothing to show."""
+
+    name: str
     span: str
     generated: str
-    sentence: str
     kind: str
+    headline: str
+    chance: str
     verdicts_plot: str
     windows: tuple[WindowView, ...]
     detectors: tuple[DetectorView, ...]
-    projection_plot: str
+    projection_plot: str | None
     cells: tuple[CellView, ...]
-    mix_plot: str
-    counts: tuple[tuple[str, str], ...]
+    mix_plot: str | None
+    events: tuple[CountView, ...]
+    texts: tuple[CountView, ...]
     provenance: tuple[tuple[str, str], ...]
     evidently_href: str | None
 
 
-def view(report: ReportInput) -> ReportView:
+def report_view(report: ReportInput) -> ReportView:
     """Lay a report out."""
-    start, end = report.window_start, report.window_end
-    names = sorted({row.name for one in report.verdicts for row in one.detectors})
-    sentence, kind = _sentence(report.verdicts)
+    newest_first = sorted(report.verdicts, key=lambda one: (one.end, one.start), reverse=True)
+    names = detector_names(reversed(newest_first))
+    plots = detector_plots(report.verdicts)
     return ReportView(
-        title=f"{report.model}/{report.version}",
-        span=f"{when(start)} to {when(end)}",
+        name=f"{report.model}/{report.version}",
+        span=f"{when(report.window_start)} to {when(report.window_end)}",
         generated=when(report.generated_at),
-        sentence=sentence,
-        kind=kind,
-        verdicts_plot=verdicts_plot(report.verdicts, start=start, end=end) if report.verdicts else "",
-        windows=tuple(_window(one) for one in sorted(report.verdicts, key=lambda one: one.start, reverse=True)),
-        detectors=tuple(
-            DetectorView(MEANING.get(name, ""), detector_plot(name, report.verdicts, start=start, end=end))
-            for name in names
-        ),
-        projection_plot="" if report.projection is None else projection_plot(report.projection),
+        kind=kind_of(newest_first[0]) if newest_first else LITTLE,
+        headline=headline(newest_first),
+        chance=_chance(newest_first),
+        verdicts_plot=verdicts_plot(report.verdicts),
+        windows=tuple(_window(one) for one in newest_first),
+        detectors=tuple(DetectorView(plot, MEANING.get(name, "")) for name, plot in zip(names, plots, strict=True)),
+        projection_plot=None if report.projection is None else projection_plot(report.projection),
         cells=tuple(_cell(cell) for cell in report.cells),
-        mix_plot=mix_plot(report.mix) if report.mix else "",
-        counts=_counts(report.counts),
+        mix_plot=mix_plot(report.mix) if report.mix else None,
+        events=_events(report.counts),
+        texts=_texts(report.counts),
         provenance=report.provenance,
         evidently_href=report.evidently_href,
     )
 
 
-def _sentence(verdicts: tuple[WindowVerdict, ...]) -> tuple[str, str]:
-    if not verdicts:
-        return "No window was judged in this span: there is no evidence either way.", "unknown"
-    judged = [one for one in verdicts if one.drift is not None]
-    drifted = [one for one in judged if one.drift]
-    little = sum(one.status == "too_little_data" for one in verdicts)
-    failed = sum(one.status == "failed" for one in verdicts)
-    parts = [f"{len(drifted)} of {len(verdicts)} windows drifted"]
-    if little:
-        parts.append(f"{little} had too little data for a verdict")
-    if failed:
-        parts.append(f"{failed} failed")
-    latest = max(verdicts, key=lambda one: one.start)
-    now = "drifted" if latest.drift else "did not drift" if latest.drift is not None else "has no verdict"
-    kind = "drifted" if latest.drift else "calm" if latest.drift is not None else "unknown"
-    return f"{'; '.join(parts)}. The latest window (to {when(latest.end)}) {now}.", kind
+def headline(newest_first: list[WindowVerdict]) -> str:
+    """Return the whole report in one or two sentences; windows without a verdict are never counted as calm."""
+    if not newest_first:
+        return "No window was compared in this span: there is no evidence either way."
+    kinds = [kind_of(one) for one in newest_first]
+    judged = sum(kind in JUDGED for kind in kinds)
+    latest = f"latest window (to {when(newest_first[0].end)}): {WORDS[kinds[0]]}"
+    beside = [
+        f"{kinds.count(kind)} {words}"
+        for kind, words in ((LITTLE, "had too little data for a verdict"), (FAILED, "failed"))
+        if kind in kinds
+    ]
+    if not judged:
+        return f"Insufficient evidence: none of {_counted(len(kinds))} has a verdict; {' and '.join(beside)}."
+    whole = f"{judged} judged windows" if beside else f"{judged} windows"
+    first = f"{kinds.count(DRIFT)} of {whole} drifted" if judged > 1 else _only(kinds, beside)
+    return f"{'; '.join([first, latest, *beside])}."
+
+
+def _only(kinds: list[str], beside: list[str]) -> str:
+    which = "The only judged window" if beside else "The only window"
+    return f"{which} {'drifted' if DRIFT in kinds else 'did not drift'}"
+
+
+def _counted(windows: int) -> str:
+    return f"{windows} windows" if windows != 1 else "1 window"
+
+
+def _chance(verdicts: list[WindowVerdict]) -> str:
+    """Return how many drifted windows chance alone would give: the sum of the judged windows' alphas."""
+    judged = [one for one in verdicts if kind_of(one) in JUDGED]
+    if not judged:
+        return ""
+    expected = significant(sum(one.alpha for one in judged), digits=2)
+    return (
+        f"Were nothing to change, chance alone would mark at most about {expected} of {_counted(len(judged))} as drift."
+    )
 
 
 def _window(one: WindowVerdict) -> WindowView:
-    words = {"too_little_data": ("insufficient evidence", "unknown"), "failed": ("failed", "failed")}
-    word, kind = words.get(one.status, ("DRIFT", "drifted") if one.drift else ("no drift", "calm"))
-    alarming = sorted((row for row in one.detectors if row.drift), key=lambda row: row.p_value)
+    kind = kind_of(one)
     return WindowView(
         start=when(one.start),
         end=when(one.end),
-        word=word,
         kind=kind,
-        p_value="–" if one.p_value is None else f"{one.p_value:.2g}",
+        word="DRIFT" if kind == DRIFT else WORDS[kind],
+        p_value="–" if one.p_value is None else p_text(one.p_value),
         n=f"{one.n:,}",
-        alarming=", ".join(row.name for row in alarming),
+        detectors=tuple(_alarm(row) for row in sorted(one.detectors, key=lambda row: row.p_value) if row.drift),
         detail=one.detail,
     )
+
+
+def _alarm(row: DetectorRow) -> str:
+    return f"{row.name} {significant(row.statistic)} > {significant(row.threshold)} {row.unit}"
 
 
 def _cell(cell: MovedCell) -> CellView:
     return CellView(
         cell=str(cell.cell),
-        before=f"{cell.reference_share:.1%}",
-        after=f"{cell.current_share:.1%}",
+        before=share_text(cell.reference_share),
+        after=share_text(cell.current_share),
         contribution=f"{cell.contribution_nats:+.3f}",
         keywords=", ".join(cell.keywords),
         examples=cell.examples,
     )
 
 
-def _counts(counts: Counts) -> tuple[tuple[str, str], ...]:
-    def share(part: int, whole: int) -> str:
-        return f"{part:,}" if not whole else f"{part:,} ({part / whole:.2%})"
-
+def _events(counts: Counts) -> tuple[CountView, ...]:
     seen = counts.accepted + counts.duplicate + counts.sampled_out + counts.rejected
     return (
-        ("events since the beginning", f"{seen:,}"),
-        ("kept", share(counts.accepted, seen)),
-        ("duplicate", share(counts.duplicate, seen)),
-        ("sampled out", share(counts.sampled_out, seen)),
-        ("rejected", share(counts.rejected, seen)),
-        ("texts embedded in this span", f"{counts.sketched:,}"),
-        ("truncated", share(counts.truncated, counts.sketched)),
-        ("embeddings not finite, kept out", share(counts.nonfinite, counts.sketched)),
-        ("token counts checked", f"{counts.token_checked:,}"),
-        ("token counts that differ", share(counts.token_mismatched, counts.token_checked)),
+        _count("events since the service first started", seen),
+        _count("accepted", counts.accepted, seen),
+        _count("left out by sampling", counts.sampled_out, seen),
+        _count("sent twice, kept once", counts.duplicate, seen),
+        _count("rejected", counts.rejected, seen),
     )
+
+
+def _texts(counts: Counts) -> tuple[CountView, ...]:
+    return (
+        _count("texts embedded in this span", counts.sketched),
+        _count("truncated to the model's length", counts.truncated, counts.sketched),
+        _count("left out: embedding not finite", counts.nonfinite, counts.sketched + counts.nonfinite),
+        _count("token counts checked", counts.token_checked, counts.sketched),
+        _count("token counts that differ", counts.token_mismatched, counts.token_checked),
+    )
+
+
+def _count(name: str, count: int, whole: int = 0) -> CountView:
+    return CountView(name, f"{count:,}", share_text(count / whole) if whole else "")

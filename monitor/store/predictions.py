@@ -1,5 +1,6 @@
 """Predictions, labels, dead letters and their counts."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from monitor.store.types import (
 )
 
 CHUNK = 500
+PREDICTIONS = Prediction.metadata.tables[Prediction.__tablename__]  # Core: no unit of work on the hot path
 PARTITION_LOCK = 72657002
 
 COLUMNS = (
@@ -70,8 +72,17 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
         if (row.model, row.event_id) in fresh
     ]
     if kept:
-        session.execute(insert(Prediction), [_columns(row) for row in kept])
+        _insert_kept(session, kept)
     return _outcome(session, PredictionKey, rows, first, fresh)
+
+
+def _insert_kept(session: Session, kept: Sequence[NewPrediction]) -> None:
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(insert(PREDICTIONS), [_columns(row) for row in kept])
+        return
+    # one statement with one parameter: SQLite unpacks JSON faster than the driver binds twenty values a row
+    rows = [[_for_sqlite(value) for value in _columns(row).values()] for row in kept]
+    session.connection().execute(text(_SQLITE_INSERT), {"rows": json.dumps(rows, ensure_ascii=False, allow_nan=False)})
 
 
 def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
@@ -98,13 +109,64 @@ def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
 def _insert_new(
     session: Session, table: Any, values: Sequence[dict[str, Any]], *, identity: tuple[str, ...]
 ) -> set[tuple[str, ...]]:
-    fresh: set[tuple[str, ...]] = set()
-    columns = [getattr(table, name) for name in identity]
-    statement = dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(identity)).returning(*columns)
-    for start in range(0, len(values), CHUNK):
-        found = session.execute(statement.values(list(values[start : start + CHUNK])))
-        fresh.update(tuple(row) for row in found)
-    return fresh
+    """Insert the rows whose identity is free and return those identities: one short statement, whatever the number."""
+    if not values:
+        return set()
+    name, columns = table.__tablename__, list(values[0])
+    listed, returned = ", ".join(columns), ", ".join(identity)
+    times = {column for column, value in values[0].items() if isinstance(value, datetime)}
+    parameters: dict[str, Any]
+    if session.get_bind().dialect.name == "postgresql":
+        parts = ", ".join(f"cast(:{one} AS {'timestamptz' if one in times else 'text'}[])" for one in columns)
+        source = f"SELECT * FROM unnest({parts})"  # noqa: S608 names of our own columns alone
+        parameters = {column: [row[column] for row in values] for column in columns}
+    else:
+        parts = ", ".join(f"value ->> {position}" for position in range(len(columns)))
+        source = f"SELECT {parts} FROM json_each(:rows) WHERE true"  # noqa: S608 numbers alone
+        rows = [[_for_sqlite(row[column]) for column in columns] for row in values]
+        parameters = {"rows": json.dumps(rows, ensure_ascii=False)}
+    # names of our own tables and columns alone; every value is a parameter
+    statement = f"INSERT INTO {name} ({listed}) {source} ON CONFLICT ({returned}) DO NOTHING RETURNING {returned}"
+    return {tuple(row) for row in session.connection().execute(text(statement), parameters)}
+
+
+_JSON_COLUMNS = frozenset({"prediction", "scores", "attributes"})
+_COLUMN_NAMES = (
+    "event_id",
+    "model",
+    "version",
+    "timestamp",
+    "received_at",
+    "text",
+    "text_pair",
+    "label",
+    "prediction",
+    "confidence",
+    "scores",
+    "latency_seconds",
+    "attributes",
+    "stage",
+    "endpoint",
+    "subject",
+    "token_count",
+    "tokenizer_digest",
+    "inclusion_probability",
+)
+_SQLITE_INSERT = (
+    f"INSERT INTO predictions ({', '.join(_COLUMN_NAMES)}) SELECT "  # noqa: S608 names of our own columns alone
+    + ", ".join(
+        f"nullif(value -> {position}, 'null')" if name in _JSON_COLUMNS else f"value ->> {position}"
+        for position, name in enumerate(_COLUMN_NAMES)
+    )
+    + " FROM json_each(:rows)"
+)
+
+
+def _for_sqlite(value: Any) -> Any:
+    # as the DateTime type of SQLAlchemy writes it
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    return value
 
 
 def _outcome(
@@ -138,27 +200,28 @@ def _outcome(
 
 
 def _columns(row: NewPrediction) -> dict[str, Any]:
-    return {
-        "event_id": row.event_id,
-        "model": row.model,
-        "version": row.version,
-        "timestamp": row.timestamp,
-        "received_at": row.received_at,
-        "text": row.text,
-        "text_pair": row.text_pair,
-        "label": row.label,
-        "prediction": row.prediction_json,
-        "confidence": row.confidence,
-        "scores": row.scores,
-        "latency_seconds": row.latency_seconds,
-        "attributes": row.attributes,
-        "stage": row.stage,
-        "endpoint": row.endpoint,
-        "subject": row.subject,
-        "token_count": row.token_count,
-        "tokenizer_digest": row.tokenizer_digest,
-        "inclusion_probability": row.inclusion_probability,
-    }
+    values = (
+        row.event_id,
+        row.model,
+        row.version,
+        row.timestamp,
+        row.received_at,
+        row.text,
+        row.text_pair,
+        row.label,
+        row.prediction_json,
+        row.confidence,
+        row.scores,
+        row.latency_seconds,
+        row.attributes,
+        row.stage,
+        row.endpoint,
+        row.subject,
+        row.token_count,
+        row.tokenizer_digest,
+        row.inclusion_probability,
+    )
+    return dict(zip(_COLUMN_NAMES, values, strict=True))
 
 
 def partition_name(day: str) -> str:

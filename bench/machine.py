@@ -1,0 +1,65 @@
+"""What a benchmark ran on, where it writes its result, and a PostgreSQL of its own."""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe() -> dict[str, object]:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    return {
+        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(int(memory.split()[1]) / 2**20, 1),
+        "python": platform.python_version(),
+        "driftwarden": version("driftwarden"),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def write(name: str, result: dict[str, object]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"benchmark": name, "machine": describe(), **result}, indent=2) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    print(text)
+
+
+@contextmanager
+def postgres() -> Iterator[str | None]:
+    """Start a PostgreSQL with its default durability on loopback; None where it is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        yield None
+        return
+    binaries = found[-1].parent
+    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
+    if prefix:
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(*command: str) -> None:
+        subprocess.run([*prefix, *command], check=True, capture_output=True, cwd="/")
+
+    run(str(binaries / "initdb"), "-D", str(folder / "c"), "-U", "driftwarden", "-A", "trust", "-E", "UTF8")
+    options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    control = str(binaries / "pg_ctl")
+    run(control, "-D", str(folder / "c"), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://driftwarden@127.0.0.1:{port}/postgres"
+    finally:
+        run(control, "-D", str(folder / "c"), "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
