@@ -35,10 +35,12 @@ def serve(
     open_store(settings).dispose()
     schedule = Schedule(make_runner(settings, policy)) if jobs else None
     app = create_app(settings, policy, SystemClock())
+    address, listening = host or settings.host, settings.port if port is None else port
     if schedule is not None:
         schedule.start()
+    say(f"serving on http://{address}:{listening}, {'with' if jobs else 'without'} jobs (Ctrl-C ends)")
     try:
-        uvicorn.run(app, host=host or settings.host, port=settings.port if port is None else port, log_level="warning")
+        uvicorn.run(app, host=address, port=listening, log_level="warning")
     finally:
         if schedule is not None:
             schedule.stop()

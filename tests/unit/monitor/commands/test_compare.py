@@ -1,0 +1,160 @@
+"""`driftwarden compare`: the shape of its answer, its exit codes, and one line for every bad input."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitor import cli
+
+
+def driftwarden(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["driftwarden", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def embeddings(path: Path, n: int, *, seed: int, shift: float = 0.0) -> Path:
+    rows = np.random.default_rng(seed).normal(size=(n, 16))
+    rows[: n // 5] += shift
+    np.save(path, rows.astype(np.float32))
+    return path
+
+
+def test_no_drift_is_0_drift_is_3_and_the_answer_has_its_shape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = embeddings(tmp_path / "a.npy", 800, seed=1)
+    calm, moved = embeddings(tmp_path / "b.npy", 300, seed=2), embeddings(tmp_path / "c.npy", 300, seed=3, shift=3.0)
+    files = ["compare", "--reference", str(reference), "--current"]
+    assert driftwarden(monkeypatch, *files, str(calm), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"]["drift"] is False
+    assert driftwarden(monkeypatch, *files, str(moved), "--json") == 3
+    first = capsys.readouterr().out
+    answer = json.loads(first)
+    assert (answer["reference"], answer["current"]) == ({"n": 400}, {"n": 300})
+    assert set(answer["verdict"]) == {"drift", "p_value", "alpha"}
+    assert {"name", "statistic", "unit", "p_value", "threshold", "drift"} == set(answer["detectors"][0])
+    assert answer["cells"]
+    assert all(one["p_value"] > 0 for one in answer["detectors"])
+    driftwarden(monkeypatch, *files, str(moved), "--json")
+    assert capsys.readouterr().out == first
+    assert driftwarden(monkeypatch, *files, str(moved)) == 3
+    assert "DRIFT" in capsys.readouterr().out
+
+
+def test_a_small_alpha_can_still_find_a_large_shift(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        str(embeddings(tmp_path / "a.npy", 400, seed=1)),
+        str(embeddings(tmp_path / "b.npy", 300, seed=2, shift=4)),
+    ]
+    code = driftwarden(monkeypatch, "compare", "--reference", files[0], "--current", files[1], "--alpha", "0.002")
+    assert code == 3
+
+
+def test_too_few_rows_are_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reference, few = embeddings(tmp_path / "a.npy", 800, seed=1), embeddings(tmp_path / "b.npy", 12, seed=2)
+    assert driftwarden(monkeypatch, "compare", "--reference", str(reference), "--current", str(few)) == 4
+
+
+def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    good = np.ones((80, 4), dtype=np.float32)
+    holed = good.copy()
+    holed[7, 2] = np.nan
+    arrays = {
+        "rank": (np.ones(80), "n × d, got an array of shape (80,)"),
+        "dtype": (np.ones((80, 4), dtype=np.int64), "floating point, got dtype int64"),
+        "nan": (holed, "row 7, column 2 is nan"),
+        "objects": (np.array([{}] * 3, dtype=object), "not a readable .npy array"),
+        "columns": (np.random.default_rng(0).normal(size=(80, 5)), "16 columns and"),
+    }
+    found = {}
+    for name, (array, said) in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=True)
+        found[name] = (folder / f"{name}.npy", said)
+    (folder / "torn.npy").write_bytes(b"\x93NUMPY")
+    found["torn"] = (folder / "torn.npy", "not a readable .npy array")
+    found["missing"] = (folder / "none.npy", "no such file")
+    found["texts"] = (folder / "texts.jsonl", "must both be embeddings")
+    found["kind"] = (folder / "texts.txt", "must both be embeddings")
+    return found
+
+
+@pytest.mark.parametrize("name", ["rank", "dtype", "nan", "objects", "columns", "torn", "missing", "texts", "kind"])
+def test_a_bad_file_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    reference = embeddings(tmp_path / "a.npy", 800, seed=1)
+    path, said = _bad_files(tmp_path)[name]
+    assert driftwarden(monkeypatch, "compare", "--reference", str(reference), "--current", str(path)) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [(b'{"text": 7}', "row 1: field text must be a string, got 7"), (b"\xff", "row 1: not UTF-8"), (b"", "no rows")],
+)
+def test_bad_texts_name_file_row_and_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: bytes, said: str
+) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(line)
+    arguments = ("--reference", str(path), "--current", str(path), "--model", "m@champion")
+    assert driftwarden(monkeypatch, "compare", *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_texts_without_a_model_and_an_unknown_setting_say_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "a"}\n')
+    assert driftwarden(monkeypatch, "compare", "--reference", str(path), "--current", str(path)) == 2
+    assert "give --model" in capsys.readouterr().err
+    monkeypatch.setenv("DRIFTWARDEN_DATABSE_URL", "x")
+    assert driftwarden(monkeypatch, "dead-letters") == 2
+    assert "unknown environment variable DRIFTWARDEN_DATABSE_URL" in capsys.readouterr().err
+
+
+def test_an_unreachable_database_is_75(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", "postgresql://user:secret@127.0.0.1:9/x")
+    assert driftwarden(monkeypatch, "dead-letters") == 75
+    error = capsys.readouterr().err
+    assert "secret" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_texts_are_compared_through_a_local_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    words = ["order", "parcel", "refund", "password", "invoice", "late", "please", "where"]
+    new = ["BITCOIN", "WALLET", "LEDGER", "STAKING"]
+
+    def write(name: str, n: int, share: float) -> str:
+        lines = [" ".join(rng.choice(new if rng.random() < share else words, size=5)) for _ in range(n)]
+        path = tmp_path / name
+        path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines), encoding="utf-8")
+        return str(path)
+
+    before, calm, moved = write("a.jsonl", 600, 0), write("b.jsonl", 200, 0), write("c.jsonl", 200, 0.4)
+    options = ("--model", str(checkpoint), "--alpha", "0.01", "--json")
+    assert driftwarden(monkeypatch, "compare", "--reference", before, "--current", calm, *options) == 0
+    capsys.readouterr()
+    assert driftwarden(monkeypatch, "compare", "--reference", before, "--current", moved, *options) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert any(word.lower() in cell["keywords"] for cell in answer["cells"] for word in new)
+    (checkpoint / "pytorch_model.bin").write_bytes(b"x")
+    try:
+        assert driftwarden(monkeypatch, "compare", "--reference", before, "--current", calm, *options) == 2
+        assert "pytorch_model.bin may hold pickled weights" in capsys.readouterr().err
+    finally:
+        (checkpoint / "pytorch_model.bin").unlink()
