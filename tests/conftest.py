@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def _as_postgres(*command: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server on loopback, without durability: its databases live as long as the tests."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     binaries = found[-1].parent if found else None
@@ -46,11 +47,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if binaries is None:
         _missing_service("PostgreSQL")
         raise AssertionError
-    folder = tmp_path_factory.mktemp("postgres")
+    # not below pytest's own folder: that is closed to the user the server runs as
+    folder = Path(tempfile.mkdtemp(prefix="driftwarden-postgres-"))
     if os.geteuid() == 0:
-        for parent in (folder, *folder.parents):
-            if parent.owner() == "root" and parent.name.startswith("pytest"):
-                parent.chmod(0o755)
         shutil.chown(folder, "postgres", "postgres")
     cluster = folder / "cluster"
     with socket.socket() as probe:
@@ -79,6 +78,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             capture_output=True,
             cwd="/",
         )
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
