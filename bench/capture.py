@@ -134,7 +134,7 @@ def measure(url: str, *, count: int, rounds: int, clients: int) -> dict[str, obj
     policy.write_text(POLICY)
     environment = {**os.environ, "DRIFTWARDEN_DATABASE_URL": url, "DRIFTWARDEN_POLICY_FILE": str(policy)}
     command = [sys.executable, "-m", "monitor", "serve", "--no-jobs", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds: dict[str, list[float]] = {"raw_commit_per_100": [], "raw_one_transaction": [], "http": []}
     try:
         _wait(port)

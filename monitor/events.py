@@ -69,6 +69,7 @@ def _clean_json(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as_name)]
+_PlainName = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), BeforeValidator(_clean)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -120,6 +121,28 @@ class LabelEvent(_Event):
     source: Name = Field("default", description="who labelled; one label per source counts")
 
 
+class _PlainPrediction(BaseModel):
+    """The usual event: every field already in its final type. It is checked without a Python call per field."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), strict=False)
+
+    id: _PlainName
+    model: _PlainName
+    version: _PlainName
+    timestamp: AwareDatetime
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+    text_pair: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
+    prediction: str | None = None
+    scores: Annotated[dict[str, Score], Field(max_length=MAX_SCORES)] | None = None
+    latency_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    attributes: Annotated[dict[_PlainName, Annotated[str, Field(max_length=1000)]], Field(max_length=50)] | None = None
+    stage: _PlainName | None = None
+    endpoint: _PlainName | None = None
+    subject: _PlainName | None = None
+    token_count: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    tokenizer_digest: _PlainName | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why an event was refused."""
@@ -129,21 +152,44 @@ class Refusal:
 
 
 def read_prediction(event: Any, *, policy: Policy, now: datetime) -> NewPrediction | Refusal:
-    """Check one prediction event."""
+    """Check one prediction event.
+
+    The usual event is read by the plain model; what that refuses, or holds NUL, is read again by the full one, which
+    cleans, converts and names the field.
+    """
+    try:
+        plain = _PLAIN.validate_python(event)
+    except ValidationError:
+        plain = None
+    if plain is not None:
+        row = _as_row(plain, policy=policy, now=now)
+        if row is not None:
+            return row
     try:
         found = PredictionEvent.model_validate(event)
     except ValidationError as error:
         return _refusal(error, event)
-    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(found.scores)
-    if refused is not None:
-        return refused
-    label = _label(found.prediction)
+    read = _as_row(found, policy=policy, now=now, cleaned=True)
+    assert read is not None  # noqa: S101 only an event that was not cleaned is put off
+    return read
+
+
+_PLAIN = _PlainPrediction.__pydantic_validator__
+
+
+def _as_row(
+    found: PredictionEvent | _PlainPrediction, *, policy: Policy, now: datetime, cleaned: bool = False
+) -> NewPrediction | Refusal | None:
+    """Return the row or the refusal; None for an event that must be cleaned first."""
+    prediction = found.prediction
     content = (
+        found.id,
+        found.model,
         found.version,
         found.timestamp.timestamp(),
         found.text,
         found.text_pair,
-        json.dumps(found.prediction, sort_keys=True),
+        prediction if prediction is None or isinstance(prediction, str) else json.dumps(prediction, sort_keys=True),
         sorted(found.scores.items()) if found.scores else None,
         found.latency_seconds,
         sorted(found.attributes.items()) if found.attributes else None,
@@ -153,17 +199,24 @@ def read_prediction(event: Any, *, policy: Policy, now: datetime) -> NewPredicti
         found.token_count,
         found.tokenizer_digest,
     )
+    told = repr(content)
+    if not cleaned and "\\x00" in told:
+        return None
+    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(found.scores)
+    if refused is not None:
+        return refused
+    label = _label(prediction)
     return NewPrediction(
         event_id=found.id,
         model=found.model,
         version=found.version,
         timestamp=found.timestamp,
         received_at=now,
-        content_digest=_digest(content),
+        content_digest=_digest(told),
         text=found.text,
         text_pair=found.text_pair,
         label=label,
-        prediction_json=None if isinstance(found.prediction, str) else found.prediction,
+        prediction_json=None if isinstance(prediction, str) else prediction,
         confidence=_confidence(label, found.scores),
         scores=found.scores,
         latency_seconds=found.latency_seconds,
@@ -193,12 +246,12 @@ def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refus
         timestamp=at,
         source=found.source,
         received_at=now,
-        content_digest=_digest((found.label,)),
+        content_digest=_digest(found.label),
     )
 
 
-def _digest(content: tuple[Any, ...]) -> str:
-    return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+def _digest(content: str) -> str:
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def _label(prediction: Any) -> str | None:

@@ -65,7 +65,7 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
         }
         for _, index in sorted(first.items())
     ]
-    fresh = _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+    fresh = _insert_keys(session, keys)
     kept = [
         row
         for (_, index), row in zip(first.items(), (rows[i] for i in first.values()), strict=True)
@@ -76,13 +76,27 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
     return _outcome(session, PredictionKey, rows, first, fresh)
 
 
+def _insert_keys(session: Session, keys: Sequence[dict[str, Any]]) -> set[tuple[str, ...]]:
+    if session.get_bind().dialect.name == "postgresql":
+        return _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+    # nearly always every id is new, and then the driver's bulk insert is the fastest there is
+    connection = session.connection()
+    connection.exec_driver_sql("SAVEPOINT new_keys")
+    values = [(key["model"], key["event_id"], key["content_digest"], _for_sqlite(key["timestamp"])) for key in keys]
+    done = connection.exec_driver_sql(_KEYS_INSERT, values)
+    if done.rowcount == len(keys):
+        connection.exec_driver_sql("RELEASE new_keys")
+        return {(key["model"], key["event_id"]) for key in keys}
+    connection.exec_driver_sql("ROLLBACK TO new_keys")
+    return _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+
+
 def _insert_kept(session: Session, kept: Sequence[NewPrediction]) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.connection().execute(insert(PREDICTIONS), [_columns(row) for row in kept])
         return
-    # one statement with one parameter: SQLite unpacks JSON faster than the driver binds twenty values a row
-    rows = [[_for_sqlite(value) for value in _columns(row).values()] for row in kept]
-    session.connection().execute(text(_SQLITE_INSERT), {"rows": json.dumps(rows, ensure_ascii=False, allow_nan=False)})
+    rows = [tuple(_sqlite_columns(row)) for row in kept]
+    session.connection().exec_driver_sql(_SQLITE_INSERT, rows)
 
 
 def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
@@ -130,7 +144,6 @@ def _insert_new(
     return {tuple(row) for row in session.connection().execute(text(statement), parameters)}
 
 
-_JSON_COLUMNS = frozenset({"prediction", "scores", "attributes"})
 _COLUMN_NAMES = (
     "event_id",
     "model",
@@ -152,14 +165,14 @@ _COLUMN_NAMES = (
     "tokenizer_digest",
     "inclusion_probability",
 )
+_KEYS_INSERT = "INSERT OR IGNORE INTO prediction_keys (model, event_id, content_digest, timestamp) VALUES (?, ?, ?, ?)"
 _SQLITE_INSERT = (
-    f"INSERT INTO predictions ({', '.join(_COLUMN_NAMES)}) SELECT "  # noqa: S608 names of our own columns alone
-    + ", ".join(
-        f"nullif(value -> {position}, 'null')" if name in _JSON_COLUMNS else f"value ->> {position}"
-        for position, name in enumerate(_COLUMN_NAMES)
-    )
-    + " FROM json_each(:rows)"
+    f"INSERT INTO predictions ({', '.join(_COLUMN_NAMES)}) "  # noqa: S608 names of our own columns alone
+    f"VALUES ({', '.join('?' * len(_COLUMN_NAMES))})"
 )
+_TIMES = tuple(_COLUMN_NAMES.index(name) for name in ("timestamp", "received_at"))
+_JSON_COLUMNS = tuple(_COLUMN_NAMES.index(name) for name in ("prediction", "scores", "attributes"))
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _for_sqlite(value: Any) -> Any:
@@ -200,7 +213,11 @@ def _outcome(
 
 
 def _columns(row: NewPrediction) -> dict[str, Any]:
-    values = (
+    return dict(zip(_COLUMN_NAMES, _values(row), strict=True))
+
+
+def _values(row: NewPrediction) -> tuple[Any, ...]:
+    return (
         row.event_id,
         row.model,
         row.version,
@@ -221,7 +238,16 @@ def _columns(row: NewPrediction) -> dict[str, Any]:
         row.tokenizer_digest,
         row.inclusion_probability,
     )
-    return dict(zip(_COLUMN_NAMES, values, strict=True))
+
+
+def _sqlite_columns(row: NewPrediction) -> list[Any]:
+    values = list(_values(row))
+    for position in _TIMES:
+        values[position] = _for_sqlite(values[position])
+    for position in _JSON_COLUMNS:
+        if values[position] is not None:
+            values[position] = _to_json(values[position])
+    return values
 
 
 def partition_name(day: str) -> str:
