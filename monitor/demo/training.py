@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's ids: padding is 1, positions start at 2
 POSITIONS = 130
@@ -85,6 +86,7 @@ def train_classifier(
 
     Deterministic for a seed. `progress` hears (epochs done, epochs). Raises ValueError for unlike lengths or one class.
     """
+    transformers_logging.disable_progress_bar()  # ours tells epochs
     names = sorted(set(labels))
     if len(texts) != len(labels) or len(names) < 2:
         raise ValueError(f"need equally many texts and labels of 2 or more classes, got {len(texts)} and {len(labels)}")
