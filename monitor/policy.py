@@ -46,6 +46,9 @@ class DriftPolicy(Section):
 
     alpha: float = Field(0.01, ge=0.0005, lt=0.5, description="probability of a false alarm in one window")
     window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window")
+    grace_minutes: int = Field(
+        5, ge=0, le=55, description="how long after its end a window is judged: events on their way still count"
+    )
     permutations: int = Field(
         1999, ge=199, le=99_999, description="permutations of the null, at least; a small alpha draws more"
     )
@@ -146,6 +149,7 @@ pooling = "mean"
 [models."support-intents".drift]
 alpha = 0.01                      # one false alarm in a hundred windows
 window_hours = 24
+grace_minutes = 5                 # events on their way when a window ends still count
 minimum_texts = 50                # fewer are "too little data", never a verdict
 token_mismatch_tolerance = 0.001
 

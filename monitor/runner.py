@@ -189,7 +189,8 @@ class Runner(Results):
             )
             log.error("embed_failed", model=name, version=version, error=str(error))
             return [self._record(run, ())]
-        return [self.drift(name, version, window) for window in self.due_windows(name, version, until=until)]
+        grace = timedelta(minutes=self.policy.model(name).drift.grace_minutes)
+        return [self.drift(name, version, window) for window in self.due_windows(name, version, until=until - grace)]
 
     # -- writing -----------------------------------------------------------------------------
 

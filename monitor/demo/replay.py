@@ -63,7 +63,11 @@ def demo_policy() -> Policy:
     """Return the demo's policy; the same text lies in the folder as driftwarden.toml."""
     return Policy(
         capture=CapturePolicy(),
-        models={MODEL: ModelPolicy(version="1", drift=DriftPolicy(window_hours=int(WINDOW / timedelta(hours=1))))},
+        models={
+            MODEL: ModelPolicy(
+                version="1", drift=DriftPolicy(window_hours=int(WINDOW / timedelta(hours=1)), grace_minutes=0)
+            )
+        },
     )
 
 
@@ -74,6 +78,7 @@ version = "1"
 
 [models."{MODEL}".drift]
 window_hours = {int(WINDOW / timedelta(hours=1))}
+grace_minutes = 0
 """
 
 

@@ -23,7 +23,11 @@ from monitor.texts import TextTable
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 POLICY = Policy(
-    models={"intents": ModelPolicy(version="1", drift=DriftPolicy(window_hours=1, permutations=499, alpha=0.01))}
+    models={
+        "intents": ModelPolicy(
+            version="1", drift=DriftPolicy(window_hours=1, permutations=499, alpha=0.01, grace_minutes=0)
+        )
+    }
 )
 
 
@@ -111,6 +115,17 @@ def test_missed_windows_are_caught_up_and_drift_is_found_where_it_is(runner: Run
     assert any(set(cell["keywords"]) & set(NEW_WORDS) for cell in cells)
     examples = recorded[2].payload["examples"][:20]
     assert np.mean([any(word in one["text"] for word in NEW_WORDS) for one in examples]) >= 0.9
+
+
+def test_a_window_is_judged_only_after_its_grace(runner: Runner) -> None:
+    rules = POLICY.models["intents"]
+    patient = rules.model_copy(update={"drift": rules.drift.model_copy(update={"grace_minutes": 30})})
+    runner.policy = POLICY.model_copy(update={"models": {"intents": patient}})
+    send(runner.engine, texts(100, seed=5), hour=0)
+    assert at(runner, 1.25).tick("intents") == []
+    send(runner.engine, texts(40, seed=6), hour=0, seed=1)
+    (run,) = at(runner, 1.5).tick("intents")
+    assert run.n == 140
 
 
 def test_rerunning_a_window_gives_the_same_row(runner: Runner) -> None:
