@@ -36,14 +36,3 @@ def distribution(name: str, values: npt.ArrayLike) -> FloatArray:
     if abs(array.sum() - 1) > 1e-8:
         raise DetectorInputError(f"{name} must sum to 1, got {array.sum()}")
     return array
-
-
-def same_length(**arrays: npt.NDArray[np.generic]) -> int:
-    """Return the common first length. Raises DetectorInputError naming the two that differ."""
-    (first, reference), *rest = arrays.items()
-    for name, array in rest:
-        if array.shape[:1] != reference.shape[:1]:
-            raise DetectorInputError(
-                f"{first} and {name} must be equal in length, got {reference.shape} and {array.shape}"
-            )
-    return int(reference.shape[0])

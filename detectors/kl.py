@@ -40,8 +40,7 @@ def js_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> float:
     first, second = distribution("p", p), distribution("q", q)
     if first.shape != second.shape:
         raise DetectorInputError(f"p and q must be 1-D and equal in length, got {first.shape} and {second.shape}")
-    middle = (first + second) / 2
-    return (kl_divergence(first, middle) + kl_divergence(second, middle)) / 2
+    return float(counts_js(second, first))
 
 
 def smoothed(counts: FloatArray) -> FloatArray:

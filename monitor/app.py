@@ -37,19 +37,18 @@ def create_app(settings: Settings, policy: Policy, clock: Clock) -> FastAPI:
         writer.stop()
         engine.dispose()
 
+    release = version("driftwarden")
     app = FastAPI(
         title="driftwarden",
-        version=version("driftwarden"),
+        version=release,
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages load scripts from a network
         redoc_url=None,
     )
     app.include_router(capture_routes(policy=policy, clock=clock, writer=writer))
-    registry = results_registry(engine, models=tuple(policy.models), version=version("driftwarden"))
+    registry = results_registry(engine, models=tuple(policy.models), version=release)
     app.include_router(health_routes(engine=engine, registry=registry))
-    app.include_router(
-        page_routes(Results(engine=engine, policy=policy, clock=clock, code_version=version("driftwarden")))
-    )
+    app.include_router(page_routes(Results(engine=engine, policy=policy, clock=clock, code_version=release)))
 
     @app.exception_handler(HTTPException)
     async def _http_error(_request: Request, error: HTTPException) -> Response:

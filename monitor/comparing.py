@@ -10,7 +10,7 @@ from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference, fold_observations
 from monitor.jobs.drift import DriftInputs, Judgement, judge
 from monitor.models import load_reference
-from monitor.policy import ModelPolicy
+from monitor.policy import DEFAULTS
 from monitor.settings import Settings
 from monitor.texts import load_embeddings, load_texts
 
@@ -47,7 +47,7 @@ def _embed_both(
         model,
         tracking_uri=settings.mlflow_tracking_uri,
         cache_dir=settings.cache_dir,
-        policy=ModelPolicy(version="0"),
+        policy=DEFAULTS,
     )
     before, now = (observe(loaded, table) for table in tables)
     return before, now

@@ -1,5 +1,7 @@
 """Loaded models: what the registry resolved, with the encoder that re-embeds its texts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +47,17 @@ def open_registry(tracking_uri: str, cache_dir: Path) -> "Registry":
     return Registry(tracking_uri, cache_dir)
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn the registry's errors into ours: unreachable is for later, anything else is the input's fault."""
+    try:
+        yield
+    except RegistryUnreachable as error:
+        raise TryAgainLater(str(error)) from error
+    except RegistryError as error:
+        raise InputError(str(error)) from error
+
+
 class RegistryModels:
     """Models from the registry, one encoder kept per version and digest."""
 
@@ -55,12 +68,8 @@ class RegistryModels:
 
     def resolve(self, reference: str) -> "ResolvedModel":
         """Resolve a reference. Raises InputError or TryAgainLater with the registry's one line."""
-        try:
+        with _told():
             return self.registry.resolve(parse_ref(reference))
-        except RegistryUnreachable as error:
-            raise TryAgainLater(str(error)) from error
-        except RegistryError as error:
-            raise InputError(str(error)) from error
 
     def version_of(self, reference: str) -> str:
         """Return the version that a reference means now."""
@@ -68,12 +77,8 @@ class RegistryModels:
 
     def tag_baseline(self, name: str, version: str, digest: str) -> None:
         """Name the baseline on the registered version, so that the registry's readers find it."""
-        try:
+        with _told():
             self.registry.set_version_tag(name, version, BASELINE_DIGEST_TAG, digest)
-        except RegistryUnreachable as error:
-            raise TryAgainLater(str(error)) from error
-        except RegistryError as error:
-            raise InputError(str(error)) from error
 
     def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
         """Return the model with its encoder; the digest is taken anew, so that overwritten files are seen."""
@@ -99,10 +104,8 @@ def load_reference(reference: str, *, tracking_uri: str, cache_dir: Path, policy
     """Load a registered model or a local checkpoint folder, as `--model` takes it."""
     folder = Path(reference)
     if folder.is_dir():
-        try:
+        with _told():
             digest = content_digest(folder)
-        except RegistryError as error:
-            raise InputError(str(error)) from error
         return LoadedModel(folder.name, "local", digest, load_encoder(folder, policy=policy))
     models = RegistryModels(open_registry(tracking_uri, cache_dir))
     resolved = models.resolve(reference)

@@ -88,6 +88,9 @@ class ModelPolicy(Section):
         return f"{name}/{self.version}" if self.version is not None else f"{name}@{self.alias}"
 
 
+DEFAULTS = ModelPolicy(version="0")  # for a model that no policy names
+
+
 class Policy(Section):
     """The whole file."""
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, floor_to
-from monitor.policy import ModelPolicy
+from monitor.policy import DEFAULTS
 from monitor.results import Loaded, Results
 from monitor.runner import HOUR, JOB_DRIFT, JOB_REPORT, Runner
 from reports.model import (
@@ -30,7 +30,6 @@ from reports.model import (
 )
 from reports.render import render_report
 
-UNNAMED = ModelPolicy(version="0")
 EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
@@ -41,7 +40,7 @@ log = structlog.get_logger()
 def gather(results: Results, name: str, version: str, window: Window) -> ReportInput:
     """Read everything a report shows of [start, end)."""
     loaded = results.baseline(name, version)
-    alpha = results.policy.models.get(name, UNNAMED).drift.alpha
+    alpha = results.policy.models.get(name, DEFAULTS).drift.alpha
     with Session(results.engine) as session:
         runs = store.runs(
             session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end + HOUR

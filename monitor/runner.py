@@ -55,14 +55,16 @@ class Runner(Results):
         crash neither loses nor doubles a text.
         """
         embedded = 0
+        loaded: Loaded | None = None
         while True:
             with Session(self.engine) as session:
                 waiting = store.unembedded(session, model=name, version=version, before=until, limit=BATCH)
             if not waiting:
                 return embedded
-            loaded = self.baseline(name, version)
-            model = self.models.load(name, version, self.policy.model(name))
-            require_like(loaded.stored, model)
+            if loaded is None:  # once a call: the registry is asked, and the checkpoint's digest taken
+                loaded = self.baseline(name, version)
+                model = self.models.load(name, version, self.policy.model(name))
+                require_like(loaded.stored, model)
             sketches = embed_batch(waiting, loaded, model)
             with store.writing(self.engine) as session:
                 self._require_lease(session)
@@ -128,7 +130,7 @@ class Runner(Results):
             return self._record(
                 self._run(JOB_DRIFT, name, version, window, started, status="failed", error=str(error)), ()
             )
-        verdict = judgement.verdict
+        verdict, answer = judgement.verdict, judgement.as_json()
         run = self._run(
             JOB_DRIFT,
             name,
@@ -141,11 +143,9 @@ class Runner(Results):
             n=judgement.current_n,
             seed=seed,
             baseline_digest=loaded.stored.digest,
-            payload=judgement.as_json(),
+            payload=answer,
         )
-        return self._record(
-            run, [store.StoredResult(run_id=0, **result) for result in judgement.as_json()["detectors"]]
-        )
+        return self._record(run, [store.StoredResult(run_id=0, **result) for result in answer["detectors"]])
 
     def due_windows(self, name: str, version: str, *, until: datetime) -> list[Window]:
         """Return every complete window not judged yet, oldest first: those missed while we were down too."""

@@ -15,7 +15,3 @@ class RegistryUnreachable(RegistryError):
 
 class ArtifactRefused(RegistryError):
     """The artifact is not a checkpoint that is safe to load."""
-
-
-class TokenizerMismatch(RegistryError):
-    """The tokenizer differs from the one recorded with the baseline."""

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from registry.errors import TokenizerMismatch
 from registry.model import files_digest
 
 TOKENIZER_FILES = (
@@ -58,9 +57,3 @@ def tokenizer_digest(folder: Path, tokenize: Callable[[Sequence[str]], list[list
     golden = json.dumps(tokenize(GOLDEN_TEXTS), separators=(",", ":"))
     identity = f"{tokenizer_files_digest(folder)}\0{golden}"
     return f"sha256:{hashlib.sha256(identity.encode()).hexdigest()}"
-
-
-def require_same_tokenizer(*, recorded: str, loaded: str, model: str) -> None:
-    """Raise TokenizerMismatch when a model's tokenizer is not the recorded one."""
-    if recorded != loaded:
-        raise TokenizerMismatch(f"{model}: tokenizer {loaded} is loaded, the baseline was made with {recorded}")

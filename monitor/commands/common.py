@@ -6,24 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from monitor.errors import InputError, TryAgainLater
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from monitor.ingest import Progress
     from monitor.policy import Policy
     from monitor.runner import Runner
     from monitor.settings import Settings
-
-
-class Advance(Protocol):
-    """Called with how much was done and, once known, how much there is."""
-
-    def __call__(self, done: int, total: int | None = None) -> None:
-        """Move the bar."""
-        ...
 
 
 def code_version() -> str:
@@ -61,13 +54,13 @@ def _sqlite_path(settings: "Settings") -> Path:
 
 def policy_or_default(settings: "Settings", *, model: str | None = None) -> "Policy":
     """Read the policy; a model that only the command line names gets the defaults when there is no file."""
-    from monitor.policy import ModelPolicy, Policy, load_policy
+    from monitor.policy import DEFAULTS, Policy, load_policy
 
     if settings.policy_file.exists():
         return load_policy(settings.policy_file)
     if model is None:
         return Policy()
-    return Policy(models={model: ModelPolicy(version="0")})
+    return Policy(models={model: DEFAULTS})
 
 
 def quiet_logs() -> None:
@@ -110,12 +103,13 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(label: str, *, quiet: bool = False) -> Iterator["Progress"]:
     """Show a progress bar with rate and time left on stderr; nothing when it is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

@@ -22,14 +22,14 @@ def baseline(
     """Build what later windows of a model version are compared with, and tag the registered version with its digest."""
     from monitor.baseline import build_baseline
     from monitor.models import RegistryModels, open_registry
-    from monitor.policy import ModelPolicy
+    from monitor.policy import DEFAULTS
     from monitor.texts import load_texts
 
     settings = read_settings()
     table = load_texts(reference)
     models = RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
     resolved = models.resolve(model)
-    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name) or ModelPolicy(version="0")
+    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
     loaded = models.load(resolved.name, resolved.version, policy)
     engine = open_store(settings)
     with progress("texts", quiet=as_json) as advance:

@@ -19,11 +19,10 @@ from monitor.app import create_app
 from monitor.baseline import build_baseline
 from monitor.clock import Clock, ReplayedClock, floor_to
 from monitor.demo import incidents as calendars
-from monitor.demo.corpus import Ticket
 from monitor.demo.traffic import Serving, World
 from monitor.errors import InputError, TryAgainLater
 from monitor.models import RegistryModels, open_registry
-from monitor.policy import CapturePolicy, DriftPolicy, ModelPolicy, Policy
+from monitor.policy import Policy, load_policy
 from monitor.runner import JOB_DRIFT, Runner
 from monitor.settings import Settings
 from monitor.texts import TextTable
@@ -59,18 +58,6 @@ def demo_settings(folder: Path) -> Settings:
     )
 
 
-def demo_policy() -> Policy:
-    """Return the demo's policy; the same text lies in the folder as driftwarden.toml."""
-    return Policy(
-        capture=CapturePolicy(),
-        models={
-            MODEL: ModelPolicy(
-                version="1", drift=DriftPolicy(window_hours=int(WINDOW / timedelta(hours=1)), grace_minutes=0)
-            )
-        },
-    )
-
-
 POLICY_TEXT = f"""\
 # written by `driftwarden demo`
 [models."{MODEL}"]
@@ -92,7 +79,8 @@ def prepare_folder(folder: Path) -> None:
 
 def run_demo(folder: Path, world: World, *, days: int, clock: Clock, say: Say) -> Demo:
     """Register the world's model, build its baseline, replay `days` of its traffic and judge every window."""
-    settings, policy = demo_settings(folder), demo_policy()
+    settings = demo_settings(folder)
+    policy = load_policy(settings.policy_file)
     engine = store.open_engine(settings.database_url)
     store.upgrade_schema(engine)
     registry = open_registry(settings.mlflow_tracking_uri, settings.cache_dir)
@@ -154,6 +142,3 @@ def served(app: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(timeout=30)
-
-
-__all__ = ["Demo", "Ticket", "demo_settings", "prepare_folder", "run_demo"]

@@ -8,7 +8,7 @@ from monitor.store.engine import (
     upgrade_schema,
     writing,
 )
-from monitor.store.leases import holds_lease, release_lease, renew_lease, take_lease
+from monitor.store.leases import holds_lease, renew_lease, take_lease
 from monitor.store.predictions import (
     add_counts,
     add_dead_letters,
@@ -102,7 +102,6 @@ __all__ = [
     "record_decision",
     "record_embedded",
     "record_run",
-    "release_lease",
     "renew_lease",
     "require_current_schema",
     "results_of",

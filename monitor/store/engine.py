@@ -57,8 +57,12 @@ def open_engine(url: str) -> Engine:
             pass
     except (SQLAlchemyError, ImportError) as error:
         cause = error.__cause__ or getattr(error, "orig", None) or error
-        raise StoreError(f"database {shown} does not answer ({' '.join(str(cause).split())[:200]})") from error
+        raise StoreError(f"database {shown} does not answer ({_one_line(cause)})") from error
     return engine
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _to_json(value: Any) -> str:
@@ -110,7 +114,7 @@ def upgrade_schema(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
-        raise StoreError(f"the schema could not be upgraded ({' '.join(str(error).split())[:200]})") from error
+        raise StoreError(f"the schema could not be upgraded ({_one_line(error)})") from error
 
 
 def require_current_schema(engine: Engine) -> None:
@@ -120,7 +124,7 @@ def require_current_schema(engine: Engine) -> None:
         with engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
-        raise StoreError(f"the schema could not be read ({' '.join(str(error).split())[:200]})") from error
+        raise StoreError(f"the schema could not be read ({_one_line(error)})") from error
     if found != head:
         raise StaleSchema(
             f"database schema is at revision {found or 'none'}, this driftwarden needs {head}; "

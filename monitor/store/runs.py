@@ -13,6 +13,7 @@ from monitor.store.types import NewRun, StoredDecision, StoredResult, StoredRun
 
 FAILED = "failed"
 RUN_FIELDS = tuple(NewRun.__dataclass_fields__)
+DECISION_FIELDS = tuple(StoredDecision.__dataclass_fields__)
 
 
 def record_run(session: Session, run: NewRun, results: Sequence[StoredResult]) -> bool:
@@ -148,17 +149,7 @@ def decisions(session: Session, *, model: str | None = None) -> list[StoredDecis
     if model is not None:
         question = question.where(Decision.model == model)
     return [
-        StoredDecision(
-            id=row.id,
-            model=row.model,
-            version=row.version,
-            kind=row.kind,
-            actor=row.actor,
-            reason=row.reason,
-            evidence=row.evidence,
-            at=row.at,
-        )
-        for row in session.scalars(question)
+        StoredDecision(**{name: getattr(row, name) for name in DECISION_FIELDS}) for row in session.scalars(question)
     ]
 
 
