@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor import store
 from monitor.errors import TryAgainLater
 from monitor.events import Refusal, clean_text, read_label, read_prediction
-from monitor.policy import ModelPolicy, Policy
+from monitor.policy import DEFAULTS, Policy
 from monitor.sampling import Sampler, unit_interval
 from monitor.store.types import NewLabel, NewPrediction
 
@@ -25,7 +25,6 @@ Kind = Literal["predictions", "labels"]
 Row = TypeVar("Row", NewPrediction, NewLabel)
 
 MAX_BATCHES_PER_COMMIT = 32
-EVERYTHING = ModelPolicy(version="0")
 
 log = structlog.get_logger()
 
@@ -73,12 +72,12 @@ def prepare_predictions(
         if isinstance(read, Refusal):
             prepared.refused.append((index, _known_model(event, policy), read, event))
             continue
-        rules = policy.models.get(read.model, EVERYTHING)
+        rules = policy.models.get(read.model, DEFAULTS)
         probability = sampler.probability(rules, model=read.model, label=read.label, timestamp=read.timestamp)
         if not keeps(read, probability):
             prepared.sampled_out[read.model] += 1
             continue
-        prepared.rows.append(read if probability == 1 else replace(read, inclusion_probability=probability))
+        prepared.rows.append(read if probability == 1 else read._replace(inclusion_probability=probability))
         prepared.indexes.append(index)
         prepared.payloads.append(event)
     return prepared

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from monitor.policy import Policy
 from monitor.store.types import NewLabel, NewPrediction
@@ -68,9 +69,15 @@ def _clean_json(value: Any) -> Any:
     return _clean(value)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as_name)]
-_PlainName = Annotated[str, Field(min_length=1, max_length=200)]
-Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), BeforeValidator(_clean)]
+# every bound stands once, in the plain type; the full one adds the cleaning
+PlainName = Annotated[str, Field(min_length=1, max_length=200)]
+PlainText = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+Segment = Annotated[str, Field(max_length=1000)]
+Name = Annotated[PlainName, BeforeValidator(_as_name)]
+Text = Annotated[PlainText, BeforeValidator(_clean)]
+Latency = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+TokenCount = Annotated[int, Field(ge=0, lt=2**31)]
+AtMostScores, AtMostAttributes = Field(max_length=MAX_SCORES), Field(max_length=50)
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -90,22 +97,17 @@ class PredictionEvent(_Event):
     prediction: Annotated[Any, BeforeValidator(_plain_json)] = Field(
         None, description="the label, or JSON (an object's `label` counts as its class)"
     )
-    scores: Annotated[dict[str, Score], BeforeValidator(_clean_names), Field(max_length=MAX_SCORES)] | None = Field(
+    scores: Annotated[dict[str, Score], BeforeValidator(_clean_names), AtMostScores] | None = Field(
         None, description="label → probability, summing to 1"
     )
-    latency_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    attributes: (
-        Annotated[
-            dict[Name, Annotated[str, Field(max_length=1000)]],
-            BeforeValidator(_plain_attributes),
-            Field(max_length=50),
-        ]
-        | None
-    ) = Field(None, description="segments: attribute → value")
+    latency_seconds: Latency | None = None
+    attributes: Annotated[dict[Name, Segment], BeforeValidator(_plain_attributes), AtMostAttributes] | None = Field(
+        None, description="segments: attribute → value"
+    )
     stage: Name | None = None
     endpoint: Name | None = None
     subject: Name | None = None
-    token_count: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+    token_count: TokenCount | None = Field(
         None, description="tokens the server made of the text, special tokens included"
     )
     tokenizer_digest: Name | None = None
@@ -121,26 +123,24 @@ class LabelEvent(_Event):
     source: Name = Field("default", description="who labelled; one label per source counts")
 
 
-class _PlainPrediction(BaseModel):
+class _PlainPrediction(_Event):
     """The usual event: every field already in its final type. It is checked without a Python call per field."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), strict=False)
-
-    id: _PlainName
-    model: _PlainName
-    version: _PlainName
+    id: PlainName
+    model: PlainName
+    version: PlainName
     timestamp: AwareDatetime
-    text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
-    text_pair: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
+    text: PlainText
+    text_pair: PlainText | None = None
     prediction: str | None = None
-    scores: Annotated[dict[str, Score], Field(max_length=MAX_SCORES)] | None = None
-    latency_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    attributes: Annotated[dict[_PlainName, Annotated[str, Field(max_length=1000)]], Field(max_length=50)] | None = None
-    stage: _PlainName | None = None
-    endpoint: _PlainName | None = None
-    subject: _PlainName | None = None
-    token_count: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    tokenizer_digest: _PlainName | None = None
+    scores: Annotated[dict[str, Score], AtMostScores] | None = None
+    latency_seconds: Latency | None = None
+    attributes: Annotated[dict[PlainName, Segment], AtMostAttributes] | None = None
+    stage: PlainName | None = None
+    endpoint: PlainName | None = None
+    subject: PlainName | None = None
+    token_count: TokenCount | None = None
+    tokenizer_digest: PlainName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,46 +181,47 @@ def _as_row(
     found: PredictionEvent | _PlainPrediction, *, policy: Policy, now: datetime, cleaned: bool = False
 ) -> NewPrediction | Refusal | None:
     """Return the row or the refusal; None for an event that must be cleaned first."""
-    prediction = found.prediction
-    content = (
-        found.id,
-        found.model,
-        found.version,
-        found.timestamp.timestamp(),
-        found.text,
-        found.text_pair,
-        prediction if prediction is None or isinstance(prediction, str) else json.dumps(prediction, sort_keys=True),
-        sorted(found.scores.items()) if found.scores else None,
-        found.latency_seconds,
-        sorted(found.attributes.items()) if found.attributes else None,
-        found.stage,
-        found.endpoint,
-        found.subject,
-        found.token_count,
-        found.tokenizer_digest,
+    prediction, scores, attributes = found.prediction, found.scores, found.attributes
+    content = to_json(
+        (
+            found.id,
+            found.model,
+            found.version,
+            found.timestamp.timestamp(),
+            found.text,
+            found.text_pair,
+            prediction if prediction is None or isinstance(prediction, str) else json.dumps(prediction, sort_keys=True),
+            sorted(scores.items()) if scores else None,
+            found.latency_seconds,
+            sorted(attributes.items()) if attributes else None,
+            found.stage,
+            found.endpoint,
+            found.subject,
+            found.token_count,
+            found.tokenizer_digest,
+        )
     )
-    told = repr(content)
-    if not cleaned and "\\x00" in told:
+    if not cleaned and b"\\u0000" in content:
         return None
-    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(found.scores)
+    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(scores)
     if refused is not None:
         return refused
     label = _label(prediction)
     return NewPrediction(
+        content_digest=_digest(content),
         event_id=found.id,
         model=found.model,
         version=found.version,
         timestamp=found.timestamp,
         received_at=now,
-        content_digest=_digest(told),
         text=found.text,
         text_pair=found.text_pair,
         label=label,
         prediction_json=None if isinstance(prediction, str) else prediction,
-        confidence=_confidence(label, found.scores),
-        scores=found.scores,
+        confidence=_confidence(label, scores),
+        scores=scores,
         latency_seconds=found.latency_seconds,
-        attributes=found.attributes,
+        attributes=attributes,
         stage=found.stage,
         endpoint=found.endpoint,
         subject=found.subject,
@@ -246,12 +247,12 @@ def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refus
         timestamp=at,
         source=found.source,
         received_at=now,
-        content_digest=_digest(found.label),
+        content_digest=_digest(found.label.encode()),
     )
 
 
-def _digest(content: str) -> str:
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _label(prediction: Any) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
@@ -22,6 +23,8 @@ from monitor.store.types import (
 CHUNK = 500
 PREDICTIONS = Prediction.metadata.tables[Prediction.__tablename__]  # Core: no unit of work on the hot path
 PARTITION_LOCK = 72657002
+LABEL_FIELDS = tuple(NewLabel.__dataclass_fields__)
+LETTER_FIELDS = tuple(DeadLetter.__dataclass_fields__)
 
 COLUMNS = (
     Prediction.id,
@@ -40,9 +43,14 @@ COLUMNS = (
 )
 
 
+def on_postgresql(session: Session) -> bool:
+    """Whether the session speaks to PostgreSQL; SQLite is the only other database."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
 def dialect_insert(session: Session, table: Any) -> Any:
     """Return the dialect's INSERT, which knows ON CONFLICT."""
-    return postgresql.insert(table) if session.get_bind().dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if on_postgresql(session) else sqlite.insert(table)
 
 
 def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> InsertOutcome:
@@ -53,7 +61,7 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
     first: dict[tuple[str, str], int] = {}
     for index, row in enumerate(rows):
         first.setdefault((row.model, row.event_id), index)
-    if session.get_bind().dialect.name == "postgresql":
+    if on_postgresql(session):
         _ensure_partitions(session, {row.timestamp.astimezone(UTC).date().isoformat() for row in rows})
     # in the order of the keys: two batches that share ids wait for each other and never deadlock
     keys = [
@@ -66,18 +74,14 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
         for _, index in sorted(first.items())
     ]
     fresh = _insert_keys(session, keys)
-    kept = [
-        row
-        for (_, index), row in zip(first.items(), (rows[i] for i in first.values()), strict=True)
-        if (row.model, row.event_id) in fresh
-    ]
+    kept = [rows[index] for key, index in first.items() if key in fresh]
     if kept:
         _insert_kept(session, kept)
     return _outcome(session, PredictionKey, rows, first, fresh)
 
 
 def _insert_keys(session: Session, keys: Sequence[dict[str, Any]]) -> set[tuple[str, ...]]:
-    if session.get_bind().dialect.name == "postgresql":
+    if on_postgresql(session):
         return _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
     # nearly always every id is new, and then the driver's bulk insert is the fastest there is
     connection = session.connection()
@@ -92,7 +96,7 @@ def _insert_keys(session: Session, keys: Sequence[dict[str, Any]]) -> set[tuple[
 
 
 def _insert_kept(session: Session, kept: Sequence[NewPrediction]) -> None:
-    if session.get_bind().dialect.name == "postgresql":
+    if on_postgresql(session):
         session.connection().execute(insert(PREDICTIONS), [_columns(row) for row in kept])
         return
     rows = [tuple(_sqlite_columns(row)) for row in kept]
@@ -104,18 +108,7 @@ def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
     first: dict[tuple[str, ...], int] = {}
     for index, row in enumerate(rows):
         first.setdefault((row.model, row.event_id, row.source), index)
-    values = [
-        {
-            "model": rows[index].model,
-            "event_id": rows[index].event_id,
-            "source": rows[index].source,
-            "label": rows[index].label,
-            "timestamp": rows[index].timestamp,
-            "received_at": rows[index].received_at,
-            "content_digest": rows[index].content_digest,
-        }
-        for _, index in sorted(first.items())
-    ]
+    values = [{name: getattr(rows[index], name) for name in LABEL_FIELDS} for _, index in sorted(first.items())]
     fresh = _insert_new(session, Label, values, identity=("model", "event_id", "source"))
     return _outcome(session, Label, rows, first, fresh)
 
@@ -130,7 +123,7 @@ def _insert_new(
     listed, returned = ", ".join(columns), ", ".join(identity)
     times = {column for column, value in values[0].items() if isinstance(value, datetime)}
     parameters: dict[str, Any]
-    if session.get_bind().dialect.name == "postgresql":
+    if on_postgresql(session):
         parts = ", ".join(f"cast(:{one} AS {'timestamptz' if one in times else 'text'}[])" for one in columns)
         source = f"SELECT * FROM unnest({parts})"  # noqa: S608 names of our own columns alone
         parameters = {column: [row[column] for row in values] for column in columns}
@@ -172,13 +165,12 @@ _SQLITE_INSERT = (
 )
 _TIMES = tuple(_COLUMN_NAMES.index(name) for name in ("timestamp", "received_at"))
 _JSON_COLUMNS = tuple(_COLUMN_NAMES.index(name) for name in ("prediction", "scores", "attributes"))
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _for_sqlite(value: Any) -> Any:
     # as the DateTime type of SQLAlchemy writes it
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
     return value
 
 
@@ -213,40 +205,16 @@ def _outcome(
 
 
 def _columns(row: NewPrediction) -> dict[str, Any]:
-    return dict(zip(_COLUMN_NAMES, _values(row), strict=True))
-
-
-def _values(row: NewPrediction) -> tuple[Any, ...]:
-    return (
-        row.event_id,
-        row.model,
-        row.version,
-        row.timestamp,
-        row.received_at,
-        row.text,
-        row.text_pair,
-        row.label,
-        row.prediction_json,
-        row.confidence,
-        row.scores,
-        row.latency_seconds,
-        row.attributes,
-        row.stage,
-        row.endpoint,
-        row.subject,
-        row.token_count,
-        row.tokenizer_digest,
-        row.inclusion_probability,
-    )
+    return dict(zip(_COLUMN_NAMES, row[1:], strict=True))
 
 
 def _sqlite_columns(row: NewPrediction) -> list[Any]:
-    values = list(_values(row))
+    values: list[Any] = list(row[1:])
     for position in _TIMES:
         values[position] = _for_sqlite(values[position])
     for position in _JSON_COLUMNS:
         if values[position] is not None:
-            values[position] = _to_json(values[position])
+            values[position] = to_json(values[position]).decode()
     return values
 
 
@@ -283,37 +251,13 @@ def _ensure_partitions(session: Session, days: Iterable[str]) -> None:
 def add_dead_letters(session: Session, rows: Sequence[DeadLetter]) -> None:
     """Keep refused events."""
     if rows:
-        session.execute(
-            insert(DeadLetterRow),
-            [
-                {
-                    "received_at": row.received_at,
-                    "source": row.source,
-                    "index": row.index,
-                    "field": row.field,
-                    "reason": row.reason,
-                    "payload": row.payload,
-                }
-                for row in rows
-            ],
-        )
+        session.execute(insert(DeadLetterRow), [{name: getattr(row, name) for name in LETTER_FIELDS} for row in rows])
 
 
 def list_dead_letters(session: Session, *, limit: int = 100) -> list[StoredDeadLetter]:
     """Return the newest refused events first."""
     found = session.scalars(select(DeadLetterRow).order_by(DeadLetterRow.id.desc()).limit(limit))
-    return [
-        StoredDeadLetter(
-            id=row.id,
-            received_at=row.received_at,
-            source=row.source,
-            index=row.index,
-            field=row.field,
-            reason=row.reason,
-            payload=row.payload,
-        )
-        for row in found
-    ]
+    return [StoredDeadLetter(id=row.id, **{name: getattr(row, name) for name in LETTER_FIELDS}) for row in found]
 
 
 def add_counts(session: Session, counts: Mapping[tuple[str, str], int]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CursorResult, delete, text
 from sqlalchemy.orm import Session
 
-from monitor.store.predictions import partition_name
+from monitor.store.predictions import on_postgresql, partition_name
 from monitor.store.tables import DeadLetterRow, Label, Prediction, PredictionKey, Run, SketchRow
 
 
@@ -33,7 +33,7 @@ def _rows(session: Session, statement: Any) -> int:
 
 
 def _drop_predictions(session: Session, before: datetime) -> int:
-    if session.get_bind().dialect.name != "postgresql":
+    if not on_postgresql(session):
         return _rows(session, delete(Prediction).where(Prediction.timestamp < before))
     session.execute(text("SET LOCAL lock_timeout = '5s'"))  # capture must not queue behind us for long
     last = partition_name(before.astimezone(UTC).date().isoformat())

@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class NewPrediction:
-    """A validated, sampled prediction event."""
+class NewPrediction(NamedTuple):
+    """A validated, sampled prediction event, its fields after the first in the order of the table's columns.
 
+    A named tuple and not a dataclass: one is made for every event, and it is the row that the driver writes.
+    """
+
+    content_digest: str  # of the key, not of the row
     event_id: str
     model: str
     version: str
     timestamp: datetime
     received_at: datetime
-    content_digest: str
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None

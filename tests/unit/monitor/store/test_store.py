@@ -17,23 +17,21 @@ TTL = timedelta(seconds=60)
 
 
 def prediction(number: int, **fields) -> store.NewPrediction:
-    return replace(
-        store.NewPrediction(
-            event_id=f"e{number}",
-            model="intents",
-            version="1",
-            timestamp=NOW + timedelta(minutes=number),
-            received_at=NOW,
-            content_digest=f"digest {number}",
-            text=f"where is order {number}",
-            label="shipping",
-            prediction_json={"intent": "shipping"},
-            confidence=0.75,
-            scores={"shipping": 0.75, "billing": 0.25},
-            attributes={"channel": "chat"},
-        ),
-        **fields,
+    usual = store.NewPrediction(
+        event_id=f"e{number}",
+        model="intents",
+        version="1",
+        timestamp=NOW + timedelta(minutes=number),
+        received_at=NOW,
+        content_digest=f"digest {number}",
+        text=f"where is order {number}",
+        label="shipping",
+        prediction_json={"intent": "shipping"},
+        confidence=0.75,
+        scores={"shipping": 0.75, "billing": 0.25},
+        attributes={"channel": "chat"},
     )
+    return usual._replace(**fields)
 
 
 def run(**fields) -> store.NewRun:
