@@ -18,6 +18,8 @@ TOKEN_MISMATCH = "driftwarden_token_mismatch_total"  # noqa: S105 a metric name
 TRUNCATED_TEXTS = "driftwarden_truncated_texts_total"
 NONFINITE_EMBEDDINGS = "driftwarden_nonfinite_embeddings_total"
 UNEMBEDDED_TEXTS = "driftwarden_unembedded_texts"
+LATE_TEXTS = "driftwarden_late_texts_total"
+OTHER_VERSION = "other"  # versions without a baseline, which clients may name at will
 
 MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
 JOB = "driftwarden_job"  # `job` is Prometheus's own
@@ -41,7 +43,9 @@ METRICS: dict[str, MetricName] = {
     DRIFT_DETECTED: MetricName("gauge", "1 when the latest judged window drifted, else 0", (MODEL, VERSION)),
     DRIFT_STATISTIC: MetricName("gauge", "Statistic of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
     DRIFT_THRESHOLD: MetricName("gauge", "Threshold of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
-    WINDOW_END: MetricName("gauge", "End of the latest window that a job completed", (MODEL, VERSION, JOB)),
+    WINDOW_END: MetricName(
+        "gauge", "End of the latest window with an answer: too little data is none", (MODEL, VERSION, JOB)
+    ),
     LAST_SUCCESS: MetricName("gauge", "When a run of a job last ended without failing", (MODEL, VERSION, JOB)),
     SKETCHED_TEXTS: MetricName("counter", "Texts embedded and folded into sketches", (MODEL, VERSION)),
     TOKEN_MISMATCH: MetricName(
@@ -49,5 +53,8 @@ METRICS: dict[str, MetricName] = {
     ),
     TRUNCATED_TEXTS: MetricName("counter", "Texts longer than the model reads", (MODEL, VERSION)),
     NONFINITE_EMBEDDINGS: MetricName("counter", "Embeddings with NaN or infinity, kept out", (MODEL, VERSION)),
-    UNEMBEDDED_TEXTS: MetricName("gauge", "Stored texts waiting to be embedded", (MODEL, VERSION)),
+    UNEMBEDDED_TEXTS: MetricName(
+        "gauge", "Stored texts waiting to be embedded; version other: those without a baseline", (MODEL, VERSION)
+    ),
+    LATE_TEXTS: MetricName("counter", "Texts that arrived after the verdict on their window", (MODEL, VERSION)),
 }

@@ -12,6 +12,7 @@ RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
 RULE_FILE = "driftwarden.rules.yml"
 GRACE_SECONDS = 3600  # a window is judged within the hour after its end
 DAY_SECONDS = 86_400
+REJECTED_SHARE, REJECTED_AT_LEAST = 0.05, 10  # a single junk event beside little traffic wakes nobody
 
 ALERTS = (
     "DriftwardenDrift",
@@ -130,7 +131,6 @@ def _in_template(text: str) -> str:
 
 
 def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
-    rejected = _series(names.EVENTS, _matcher(names.OUTCOME, "rejected"))
     failed = _series(names.RUNS, _matcher(names.STATUS, "failed"))
     return [
         _alert(
@@ -144,23 +144,40 @@ def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
         ),
         _alert(
             "DriftwardenRunsFailing",
-            f"max by (driftwarden_job) (increase({failed}[30m])) > 0",
+            # one failure is over after 10 minutes; only what fails again lasts for 15
+            f"max by (driftwarden_job) (increase({failed}[10m])) > 0",
             lasts="15m",
             severity="warning",
             summary="the {{ $labels.driftwarden_job }} job fails again and again",
             description="Runs ended as failed for 15 minutes. Failed windows are tried again and nothing is lost.",
             runbook_base=runbook_base,
         ),
+        *_rejected_rules(runbook_base),
+    ]
+
+
+def _rejected_rules(runbook_base: str) -> list[dict[str, Any]]:
+    """Alert on a share of refused events, of a model and of those that name no model of ours (the label is empty)."""
+    named, unnamed, refused = f'{names.MODEL}!=""', f'{names.MODEL}=""', _matcher(names.OUTCOME, "rejected")
+    of_model = f"max by (model) (increase({_series(names.EVENTS, named, refused)}[1h]))"
+    all_of_model = f"sum by (model) (max by (model, outcome) (increase({_series(names.EVENTS, named)}[1h])))"
+    of_none = f"sum(max by (model) (increase({_series(names.EVENTS, unnamed, refused)}[1h])))"
+    everything = f"sum(max by (model, outcome) (increase({names.EVENTS}[1h])))"
+    told = "Refused events lie in the dead letters, each with field and reason: driftwarden dead-letters."
+    return [
         _alert(
             "DriftwardenEventsRejected",
-            f"max by (model) (increase({rejected}[1h])) / "
-            f"sum by (model) (max by (model, outcome) (increase({names.EVENTS}[1h]))) > 0.05",
+            f"{share} / {whole} > {REJECTED_SHARE} and {share} >= {REJECTED_AT_LEAST}",
             lasts="10m",
             severity="warning",
-            summary="more than 5 in 100 events of {{ $labels.model }} are refused",
-            description="Refused events lie in the dead letters, each with field and reason: driftwarden dead-letters.",
+            summary=f"more than 5 in 100 events{which} are refused",
+            description=told,
             runbook_base=runbook_base,
-        ),
+        )
+        for share, whole, which in (
+            (of_model, all_of_model, " of {{ $labels.model }}"),
+            (of_none, everything, " name no watched model and"),
+        )
     ]
 
 
@@ -242,11 +259,14 @@ def _failing_case() -> dict[str, Any]:
         "interval": "1m",
         "input_series": [
             {"series": f'{names.RUNS}{{{names.JOB}="drift",status="failed"}}', "values": "0+1x40 40x60"},
-            {"series": f'{names.RUNS}{{{names.JOB}="embed",status="failed"}}', "values": "0x100"},
+            {"series": f'{names.RUNS}{{{names.JOB}="embed",status="failed"}}', "values": "0x20 1x80"},  # once
         ],
         "promql_expr_test": [
             _expectation(10, "DriftwardenRunsFailing"),
-            _expectation(20, "DriftwardenRunsFailing", {"severity": "warning", names.JOB: "drift"}),
+            *(
+                _expectation(minute, "DriftwardenRunsFailing", {"severity": "warning", names.JOB: "drift"})
+                for minute in (20, 36)
+            ),
             _expectation(90, "DriftwardenRunsFailing"),
         ],
     }
@@ -257,12 +277,17 @@ def _rejected_case(model: ModelAlerting) -> dict[str, Any]:
     return {
         "interval": "1m",
         "input_series": [
-            {"series": f'{names.EVENTS}{{{labels},outcome="accepted"}}', "values": "0+96x300"},
-            {"series": f'{names.EVENTS}{{{labels},outcome="rejected"}}', "values": "0+4x100 406+6x100 1000x100"},
+            {"series": f'{names.EVENTS}{{{labels},outcome="accepted"}}', "values": "0+96x500"},
+            {"series": f'{names.EVENTS}{{{labels},outcome="rejected"}}', "values": "0+4x100 406+6x100 1000x300"},
+            # of no model of ours: one junk event at first, a flood from minute 300
+            {"series": f'{names.EVENTS}{{model="",outcome="rejected"}}', "values": "0x20 1x280 11+10x100 1011x100"},
         ],
         "promql_expr_test": [
+            _expectation(30, "DriftwardenEventsRejected"),
             _expectation(90, "DriftwardenEventsRejected"),
             _expectation(190, "DriftwardenEventsRejected", {"severity": "warning", "model": model.name}),
             _expectation(290, "DriftwardenEventsRejected"),
+            _expectation(390, "DriftwardenEventsRejected", {"severity": "warning"}),
+            _expectation(490, "DriftwardenEventsRejected"),
         ],
     }

@@ -48,10 +48,19 @@ class Encoder:
     """A loaded checkpoint with its tokenizer; made by `Encoder.load`."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, device: torch.device, pooling: str, max_length: int, digest: str
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        device: torch.device,
+        pooling: str,
+        max_length: int,
+        model_max_length: int,
+        digest: str,
     ) -> None:
         self._model, self._tokenizer, self._device = model, tokenizer, device
-        self.pooling, self.max_length, self.tokenizer_digest = pooling, max_length, digest
+        self.pooling, self.max_length, self.model_max_length = pooling, max_length, model_max_length
+        self.tokenizer_digest = digest
         self.dimension = int(model.config.hidden_size)
         self.has_head = hasattr(model, "classifier") and int(model.config.num_labels) > 1
         self.labels = tuple(str(model.config.id2label[i]) for i in range(int(model.config.num_labels)))
@@ -79,7 +88,15 @@ class Encoder:
         if length < 4:  # two texts take four special tokens
             raise EmbeddingError(f"{folder}: max_length must be 4 or more, got {length}")
         digest = tokenizer_digest(folder, lambda texts: _ids(tokenizer, [(text, None) for text in texts]))
-        return cls(model, tokenizer, device=chosen, pooling=pooling, max_length=length, digest=digest)
+        return cls(
+            model,
+            tokenizer,
+            device=chosen,
+            pooling=pooling,
+            max_length=length,
+            model_max_length=allowed,
+            digest=digest,
+        )
 
     @property
     def numeric_mode(self) -> str:

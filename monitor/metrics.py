@@ -1,6 +1,6 @@
 """The metrics: a view of the results in the database, made at every scrape, so that a restart loses nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,10 +14,17 @@ from monitor import store
 OUTCOMES = ("accepted", "duplicate", "sampled_out", "rejected")
 JOBS = ("embed", "drift", "report")
 STATUSES = ("ok", "too_little_data", "failed")
+TEXT_COUNTERS = {
+    names.SKETCHED_TEXTS: "n",
+    names.TOKEN_MISMATCH: "token_mismatched",
+    names.TRUNCATED_TEXTS: "truncated",
+    names.NONFINITE_EMBEDDINGS: "nonfinite",
+    names.LATE_TEXTS: "late",
+}
 
 
 class ResultsCollector(Collector):
-    """Reads counters, the latest runs and sketch totals; every counter child stands at 0 from the start."""
+    """Reads counters and the latest runs; every counter child stands at 0 from the start."""
 
     def __init__(self, engine: Engine, *, models: tuple[str, ...], code_version: str) -> None:
         self._engine, self._models, self._code_version = engine, models, code_version
@@ -30,7 +37,7 @@ class ResultsCollector(Collector):
         """Yield every family from one consistent reading."""
         with Session(self._engine) as session:
             counts = store.counts(session)
-            totals = store.sketch_totals(session)
+            known = store.baselined(session)
             waiting = store.count_unembedded(session)
             latest = store.latest_runs(session)
             results = store.results_of(session, [run.id for run in latest if run.job == "drift"])
@@ -40,14 +47,15 @@ class ResultsCollector(Collector):
         yield self._runs(counts)
         yield from _verdicts(latest, results)
         yield from _freshness(latest, succeeded)
-        yield from _sketches(totals)
-        yield _gauge(names.UNEMBEDDED_TEXTS, {key: float(count) for key, count in waiting.items()})
+        yield from _texts(counts, known)
+        yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known))
 
     def _build(self) -> Metric:
         return _gauge(names.BUILD_INFO, {(self._code_version,): 1.0})
 
     def _events(self, counts: dict[tuple[str, str], int]) -> Iterator[Metric]:
-        models = sorted({model for model, name in counts if name.startswith("events.")} | set(self._models))
+        # "" is of no model of ours: its first refusals too must be seen to rise from 0
+        models = sorted({model for model, name in counts if name.startswith("events.")} | {*self._models, ""})
         yield _counter(
             names.EVENTS,
             {(model, one): float(counts.get((model, f"events.{one}"), 0)) for model in models for one in OUTCOMES},
@@ -81,11 +89,22 @@ def _freshness(latest: list[store.StoredRun], succeeded: dict[tuple[str, str, st
     yield _gauge(names.LAST_SUCCESS, succeeded)
 
 
-def _sketches(totals: dict[tuple[str, str], store.SketchTotals]) -> Iterator[Metric]:
-    yield _counter(names.SKETCHED_TEXTS, {key: float(total.n) for key, total in totals.items()})
-    yield _counter(names.TOKEN_MISMATCH, {key: float(total.token_mismatched) for key, total in totals.items()})
-    yield _counter(names.TRUNCATED_TEXTS, {key: float(total.truncated) for key, total in totals.items()})
-    yield _counter(names.NONFINITE_EMBEDDINGS, {key: float(total.nonfinite) for key, total in totals.items()})
+def _texts(counts: Mapping[tuple[str, str], int], known: Iterable[tuple[str, str]]) -> Iterator[Metric]:
+    """Yield what became of embedded texts; counted as they fold, so that retention lowers nothing."""
+    for family, name in TEXT_COUNTERS.items():
+        yield _counter(
+            family, {(model, one): float(counts.get((model, f"texts.{one}.{name}"), 0)) for model, one in known}
+        )
+
+
+def _waiting(
+    waiting: Mapping[tuple[str, str], int], known: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], float]:
+    found = dict.fromkeys(known, 0.0)
+    for (model, version), count in waiting.items():
+        key = (model, version if (model, version) in known else names.OTHER_VERSION)
+        found[key] = found.get(key, 0.0) + count
+    return found
 
 
 def _gauge(name: str, values: Mapping[Any, float]) -> Metric:

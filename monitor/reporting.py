@@ -2,10 +2,11 @@
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -16,9 +17,11 @@ from sqlalchemy.orm import Session
 from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, floor_to
+from monitor.errors import DriftwardenError
+from monitor.folding import HOUR
 from monitor.policy import DEFAULTS
 from monitor.results import Loaded, Results
-from monitor.runner import HOUR, JOB_DRIFT, JOB_REPORT, Runner
+from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
 from reports.model import (
     Counts,
     DetectorRow,
@@ -33,6 +36,7 @@ from reports.render import render_report
 EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
+REPORT_TIME = "%Y-%m-%dT%H%MZ"
 
 log = structlog.get_logger()
 
@@ -237,20 +241,44 @@ def _write_evidently(runner: Runner, name: str, version: str, window: Window, pa
     return True
 
 
-def write_due_report(runner: Runner, name: str) -> Path | None:
-    """Write the scheduled report of the last complete cadence, once; return its path, or None when none is due."""
-    policy = runner.policy.model(name)
+def write_due_reports(runner: Runner, name: str) -> list[store.StoredRun]:
+    """Write the scheduled report of the last complete cadence, once; return the run that tells so, or none.
+
+    It is due when its last window has had its grace and its verdict. A report that fails is recorded and tried again.
+    """
+    policy, started = runner.policy.model(name), runner.clock.now()
     step = timedelta(hours=policy.report.every_hours)
-    end = floor_to(runner.clock.now(), step)
+    end = floor_to(started - timedelta(minutes=policy.drift.grace_minutes), step)
     window = Window(end - step, end)
-    version = runner.watched(name)
+    try:
+        version = runner.watched(name)
+    except DriftwardenError:
+        return []  # the tick before has recorded it
     with Session(runner.engine) as session:
         done = store.run_for(session, job=JOB_REPORT, model=name, version=version, start=window.start, end=window.end)
         judged = store.runs(session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end)
-    if done is not None or not judged:
-        return None
-    started = runner.clock.now()
-    folder = Path(policy.report.directory) / re.sub(r"[^\w.-]+", "_", f"{name}-{version}") / f"{end:%Y-%m-%dT%H%MZ}"
-    path = write_report(runner, name, version, window, folder)
-    runner.record_report(name, version, window, path, started)
-    return path
+    if (done is not None and done.status == OK) or not judged:
+        return []
+    folder = _report_folder(runner, name, version) / f"{end:{REPORT_TIME}}"
+    try:
+        path = write_report(runner, name, version, window, folder)
+    except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+        return [runner.record_failure(JOB_REPORT, name, version, window, started=started, error=error)]
+    return [runner.record_report(name, version, window, path, started)]
+
+
+def _report_folder(runner: Runner, name: str, version: str) -> Path:
+    return Path(runner.policy.model(name).report.directory) / re.sub(r"[^\w.-]+", "_", f"{name}-{version}")
+
+
+def drop_old_reports(runner: Runner) -> int:
+    """Delete scheduled reports older than the texts they quote may be kept; return how many."""
+    before = runner.clock.now() - timedelta(days=runner.policy.retention.retain_text_days)
+    dropped = 0
+    for policy in runner.policy.models.values():
+        for folder in sorted(Path(policy.report.directory).glob("*/*")):
+            with suppress(ValueError):  # not a folder of ours
+                if datetime.strptime(folder.name, REPORT_TIME).replace(tzinfo=UTC) < before:
+                    shutil.rmtree(folder)
+                    dropped += 1
+    return dropped

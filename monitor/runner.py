@@ -1,8 +1,9 @@
 """The one way a job runs: load, judge, insert one row. Seeds are made here and nowhere else."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from detectors.errors import DetectorError
 from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
-from monitor.errors import DriftwardenError, InputError, TryAgainLater
-from monitor.jobs.baseline import Observations, fold_observations
+from monitor.errors import DriftwardenError, TryAgainLater
+from monitor.folding import HOUR, embed_batch, join_payloads, require_like
 from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
-from monitor.models import LoadedModel, ModelSource
+from monitor.models import ModelSource
 from monitor.results import Loaded, Results
 
-HOUR = timedelta(hours=1)
 BATCH = 8192
 JOB_EMBED, JOB_DRIFT, JOB_REPORT = "embed", "drift", "report"
+OK, FAILED, TOO_LITTLE_DATA = "ok", "failed", "too_little_data"
 
 log = structlog.get_logger()
 
@@ -37,7 +38,9 @@ class Runner(Results):
     """Adds to the results what jobs share: the models, and the lease that fences every write."""
 
     models: ModelSource
+    fenced: bool = False  # a scheduler's runner writes under a lease or not at all
     lease: store.Lease | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -56,22 +59,26 @@ class Runner(Results):
         """
         embedded = 0
         loaded: Loaded | None = None
-        while True:
+        while not self.stopping.is_set():
             with Session(self.engine) as session:
                 waiting = store.unembedded(session, model=name, version=version, before=until, limit=BATCH)
             if not waiting:
-                return embedded
+                break
             if loaded is None:  # once a call: the registry is asked, and the checkpoint's digest taken
                 loaded = self.baseline(name, version)
                 model = self.models.load(name, version, self.policy.model(name))
                 require_like(loaded.stored, model)
-            sketches = embed_batch(waiting, loaded, model)
+            sketches = embed_batch(waiting, loaded, model, name=name, version=version)
             with store.writing(self.engine) as session:
                 self._require_lease(session)
                 store.record_embedded(
-                    session, sketches=sketches, prediction_ids=[prediction.id for prediction in waiting]
+                    session,
+                    sketches=sketches,
+                    prediction_ids=[prediction.id for prediction in waiting],
+                    join=join_payloads,
                 )
             embedded += len(waiting)
+        return embedded
 
     # -- judge -------------------------------------------------------------------------------
 
@@ -116,20 +123,18 @@ class Runner(Results):
         return judgement, loaded, chosen_seed
 
     def drift(self, name: str, version: str, window: Window) -> store.StoredRun:
-        """Judge a window once: a rerun returns the row that stands."""
+        """Judge a window once: a rerun returns the verdict that stands; a failure or too little data is no verdict."""
         with Session(self.engine) as session:
             done = store.run_for(
                 session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end
             )
-        if done is not None and done.status != "failed":
+        if done is not None and done.status == OK:
             return done
         started = self.clock.now()
         try:
             judgement, loaded, seed = self.judge_window(name, version, window)
-        except (DetectorError, DriftwardenError) as error:
-            return self._record(
-                self._run(JOB_DRIFT, name, version, window, started, status="failed", error=str(error)), ()
-            )
+        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+            return self.record_failure(JOB_DRIFT, name, version, window, started=started, error=error)
         verdict, answer = judgement.verdict, judgement.as_json()
         run = self._run(
             JOB_DRIFT,
@@ -147,18 +152,32 @@ class Runner(Results):
         )
         return self._record(run, [store.StoredResult(run_id=0, **result) for result in answer["detectors"]])
 
-    def due_windows(self, name: str, version: str, *, until: datetime) -> list[Window]:
-        """Return every complete window not judged yet, oldest first: those missed while we were down too."""
+    def due_windows(self, name: str, version: str, *, until: datetime, empty: bool = True) -> list[Window]:
+        """Return every complete window without a verdict, oldest first: those missed while we were down too.
+
+        A window that failed is due again, and one with too little data once its sketches hold more. Windows that
+        overlap a verdict of another length (the policy changed) are not. Without `empty`, only those that hold texts.
+        """
         step = timedelta(hours=self.policy.model(name).drift.window_hours)
+        kept_since = until - timedelta(days=self.policy.retention.retain_text_days)
         with Session(self.engine) as session:
             first = store.first_event_at(session, model=name, version=version)
-            last = store.latest_run(session, job=JOB_DRIFT, model=name, version=version)
-        if first is None and last is None:
+            runs = store.runs(session, job=JOB_DRIFT, model=name, version=version, start=kept_since)
+            texts = store.sketched_texts(session, model=name, version=version, since=kept_since)
+        begins = [moment for moment in (first, *(run.window_start for run in runs)) if moment is not None]
+        if not begins:
             return []
-        begin = first if last is None else last.window_end
-        if begin is None:
-            return []
-        return list(complete_windows(first_event=begin, until=until, step=step))
+        done = {(run.window_start, run.window_end): run for run in runs}
+        verdicts = [run for run in runs if run.status == OK and run.window_end - run.window_start != step]
+        due = []
+        for window in complete_windows(first_event=max(min(begins), kept_since), until=until, step=step):
+            run = done.get((window.start, window.end))
+            held = sum(n for hour, n in texts.items() if window.start <= hour < window.end)
+            settled = run is not None and (run.status == OK or (run.status == TOO_LITTLE_DATA and held <= run.n))
+            overlaps = any(one.window_start < window.end and window.start < one.window_end for one in verdicts)
+            if not settled and not overlaps and (empty or held or run is not None):
+                due.append(window)
+        return due
 
     def record_report(self, name: str, version: str, window: Window, path: Path, started: datetime) -> store.StoredRun:
         """Record that a report was written."""
@@ -167,36 +186,72 @@ class Runner(Results):
         )
 
     def retention(self) -> dict[str, int]:
-        """Drop what the policy no longer keeps; return rows dropped by table."""
+        """Drop what the policy no longer keeps, a transaction a table; return rows by table."""
         now = self.clock.now()
-        with store.writing(self.engine) as session:
-            self._require_lease(session)
-            return store.apply_retention(
-                session,
-                text_before=now - timedelta(days=self.policy.retention.retain_text_days),
-                results_before=now - timedelta(days=self.policy.retention.retain_results_days),
-            )
+        text_before = now - timedelta(days=self.policy.retention.retain_text_days)
+        results_before = now - timedelta(days=self.policy.retention.retain_results_days)
+        changed: dict[str, int] = {}
+        for name, step in store.retention_steps(text_before=text_before, results_before=results_before).items():
+            with store.writing(self.engine) as session:
+                self._require_lease(session)
+                changed[name] = step(session)
+        return changed
 
     def tick(self, name: str) -> list[store.StoredRun]:
-        """Do everything that is due for a model: embed what arrived, then judge every complete window."""
-        version, until = self.watched(name), self.clock.now()
+        """Do everything that is due for a model: embed what arrived, then judge every complete window.
+
+        Every version with a baseline is looked after: texts sent before an alias moved still get their verdict.
+        """
+        started, policy = self.clock.now(), self.policy.model(name)
+        hour = floor_to(started, HOUR)
+        try:
+            watched = self.watched(name)
+        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+            unknown = policy.version or f"@{policy.alias}"
+            window = Window(hour, hour + HOUR)
+            return [self.record_failure(JOB_EMBED, name, unknown, window, started=started, error=error)]
+        with Session(self.engine) as session:
+            known = store.baselined(session)
+        others = [version for model, version in known if model == name and version != watched]
+        recorded = self._tick_version(name, watched, until=started, empty=True)
+        for version in others:
+            recorded += self._tick_version(name, version, until=started, empty=False)
+        return recorded
+
+    def _tick_version(self, name: str, version: str, *, until: datetime, empty: bool) -> list[store.StoredRun]:
+        hour = floor_to(until, HOUR)
         try:
             self.embed(name, version, until=until)
-        except DriftwardenError as error:
-            hour = floor_to(until, HOUR)
-            run = self._run(
-                JOB_EMBED, name, version, Window(hour, hour + HOUR), until, status="failed", error=str(error)
-            )
-            log.error("embed_failed", model=name, version=version, error=str(error))
-            return [self._record(run, ())]
+        except LeadershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+            window = Window(hour, hour + HOUR)
+            return [self.record_failure(JOB_EMBED, name, version, window, started=until, error=error)]
         grace = timedelta(minutes=self.policy.model(name).drift.grace_minutes)
-        return [self.drift(name, version, window) for window in self.due_windows(name, version, until=until - grace)]
+        recorded = []
+        for window in self.due_windows(name, version, until=until - grace, empty=empty):
+            if self.stopping.is_set():
+                break
+            recorded.append(self.drift(name, version, window))
+        return recorded
 
     # -- writing -----------------------------------------------------------------------------
 
     def _require_lease(self, session: Session) -> None:
-        if self.lease is not None and not store.holds_lease(session, self.lease, now=self.clock.now()):
-            raise LeadershipLost(f"term {self.lease.term} of lease {self.lease.name!r} is over; another replica leads")
+        lease = self.lease
+        if lease is None:
+            if self.fenced:
+                raise LeadershipLost("the lease is lost; another replica may lead")
+        elif not store.holds_lease(session, lease, now=self.clock.now()):
+            raise LeadershipLost(f"term {lease.term} of lease {lease.name!r} is over; another replica leads")
+
+    def record_failure(
+        self, job: str, name: str, version: str, window: Window, *, started: datetime, error: Exception
+    ) -> store.StoredRun:
+        """Record a run that ended in an error, and log it; the next one of its window takes its place."""
+        told = one_line(error)
+        log.error("run_failed", job=job, model=name, version=version, error=told)
+        return self._record(self._run(job, name, version, window, started, status=FAILED, error=told), ())
 
     def _run(self, job: str, name: str, version: str, window: Window, started: datetime, **fields: Any) -> store.NewRun:
         values: dict[str, Any] = {
@@ -235,69 +290,17 @@ class Runner(Results):
         return stored
 
 
+def one_line(error: Exception) -> str:
+    """Return an error in one line; of errors that are not ours only what holds no text of a prediction."""
+    ours = isinstance(error, DriftwardenError | DetectorError | store.StoreError)
+    told = ours or isinstance(error, OSError | MemoryError | RuntimeError)
+    line = " ".join(str(error).split())[:300] if told else ""
+    if ours:
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
 def window_seed(job: str, model: str, version: str, window: Window) -> int:
     """Return the seed of a (job, model version, window): the same rerun draws the same permutations."""
     key = f"{job}\x1f{model}\x1f{version}\x1f{window.start.isoformat()}\x1f{window.end.isoformat()}"
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big")  # 48 bits: exact in every JSON reader
-
-
-def require_like(baseline: store.StoredBaseline, model: LoadedModel) -> None:
-    """Refuse to compare unlike vectors. Raises InputError naming what differs."""
-    for what, stored, now in (
-        ("model digest", baseline.model_digest, model.model_digest),
-        ("tokenizer digest", baseline.tokenizer_digest, model.encoder.tokenizer_digest),
-        ("numeric mode", baseline.numeric_mode, model.encoder.numeric_mode),
-    ):
-        if stored != now:
-            raise InputError(
-                f"{what} mismatch for {baseline.model}/{baseline.version}: baseline {stored}, loaded {now}; "
-                "embeddings of unlike kinds are never compared"
-            )
-
-
-def embed_batch(waiting: Sequence[store.StoredPrediction], loaded: Loaded, model: LoadedModel) -> list[store.NewSketch]:
-    """Embed predictions and fold them into one partial sketch an hour."""
-    encoded = model.encoder.encode(
-        [prediction.text or "" for prediction in waiting], [prediction.text_pair for prediction in waiting]
-    )
-    hours: dict[datetime, list[int]] = {}
-    for position, prediction in enumerate(waiting):
-        hours.setdefault(floor_to(prediction.timestamp, HOUR), []).append(position)
-    observed = Observations(
-        vectors=encoded.vectors,
-        texts=(),
-        labels=[prediction.label for prediction in waiting],
-        confidences=np.array(
-            [np.nan if prediction.confidence is None else prediction.confidence for prediction in waiting]
-        ),
-    )
-    row_ids = np.array([prediction.id for prediction in waiting], dtype=np.int64)
-    checked = np.array([p.token_count is not None or p.tokenizer_digest is not None for p in waiting])
-    mismatched = np.array(
-        [
-            (p.token_count is not None and p.token_count != int(count))
-            or (p.tokenizer_digest is not None and p.tokenizer_digest != model.encoder.tokenizer_digest)
-            for p, count in zip(waiting, encoded.token_counts, strict=True)
-        ]
-    )
-    sketches = []
-    for hour, positions in sorted(hours.items()):
-        members = np.array(positions, dtype=np.int64)
-        finite = members[encoded.finite[members]]
-        sketch = fold_observations(loaded.basis, observed, row_ids=row_ids, chosen=finite)
-        sketches.append(
-            store.NewSketch(
-                model=loaded.stored.model,
-                version=loaded.stored.version,
-                hour=hour,
-                segment="",
-                baseline_digest=loaded.stored.digest,
-                n=len(finite),
-                truncated=int(encoded.truncated[members].sum()),
-                nonfinite=len(members) - len(finite),
-                token_checked=int(checked[members].sum()),
-                token_mismatched=int(mismatched[members].sum()),
-                payload=sketch.to_bytes(),
-            )
-        )
-    return sketches

@@ -3,6 +3,7 @@
 import os
 import socket
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -11,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import store
 from monitor.errors import DriftwardenError
-from monitor.reporting import write_due_report
-from monitor.runner import Runner
+from monitor.reporting import drop_old_reports, write_due_reports
+from monitor.runner import LeadershipLost, Runner, one_line
 
 LEASE = "scheduler"
 LEASE_TTL = timedelta(seconds=90)
@@ -28,6 +29,7 @@ class Schedule:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        runner.fenced = True
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         # one worker each: the jobs of one runner share its encoder, and the heartbeat must not wait for them
         self._scheduler = BackgroundScheduler(
@@ -40,18 +42,41 @@ class Schedule:
         )
 
     def start(self) -> None:
-        """Start the heartbeat and the jobs."""
-        self.lead()
-        self._scheduler.add_job(self.lead, "interval", seconds=HEARTBEAT_SECONDS, id="lease", executor="heartbeat")
+        """Start the heartbeat and the jobs; retention too is due at once, however often the service restarts."""
+        self._start_heartbeat()
+        now = self.runner.clock.now()
+        self._scheduler.add_job(self.tick, "interval", seconds=TICK_SECONDS, id="tick", next_run_time=now)
         self._scheduler.add_job(
-            self.tick, "interval", seconds=TICK_SECONDS, id="tick", next_run_time=self.runner.clock.now()
+            self.retention, "interval", seconds=RETENTION_SECONDS, id="retention", next_run_time=now
         )
-        self._scheduler.add_job(self.retention, "interval", seconds=RETENTION_SECONDS, id="retention")
-        self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop after the job in hand."""
-        self._scheduler.shutdown(wait=True)
+        """Stop after the batch or window in hand, and give the lease back."""
+        self.runner.stopping.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        lease, self.runner.lease = self.runner.lease, None
+        if lease is None:
+            return
+        with suppress(SQLAlchemyError, store.StoreError), store.writing(self.runner.engine) as session:
+            store.release_lease(session, lease, now=self.runner.clock.now())
+
+    def run_once(self) -> list[store.StoredRun] | None:
+        """Do everything that is due, then stop; return the recorded runs, or None when another replica leads."""
+        try:
+            self._start_heartbeat()
+            if self.runner.lease is None:
+                return None
+            recorded = self.tick()
+            self.retention()
+            return recorded
+        finally:
+            self.stop()
+
+    def _start_heartbeat(self) -> None:
+        self.lead()
+        self._scheduler.add_job(self.lead, "interval", seconds=HEARTBEAT_SECONDS, id="lease", executor="heartbeat")
+        self._scheduler.start()
 
     def lead(self) -> bool:
         """Renew the lease, or take it when it is free; return whether this replica leads."""
@@ -67,26 +92,26 @@ class Schedule:
             self.runner.lease = None
         return self.runner.lease is not None
 
-    def tick(self) -> int:
-        """Run what is due for every model of the policy; return how many runs were recorded."""
-        if self.runner.lease is None:
-            return 0
-        recorded = 0
+    def tick(self) -> list[store.StoredRun]:
+        """Run what is due for every model of the policy; return the recorded runs."""
+        recorded: list[store.StoredRun] = []
         for name in self.runner.policy.models:
+            if self.runner.lease is None or self.runner.stopping.is_set():
+                break
             try:
-                recorded += len(self.runner.tick(name))
-                write_due_report(self.runner, name)
-            except DriftwardenError as error:
-                log.error("tick_failed", model=name, error=str(error))
-            except Exception:
-                log.exception("tick_failed", model=name)
+                recorded += self.runner.tick(name)
+                recorded += write_due_reports(self.runner, name)
+            except LeadershipLost as error:
+                log.warning("leadership_lost", model=name, error=str(error))
+            except (SQLAlchemyError, store.StoreError) as error:  # even the failure could not be recorded
+                log.error("tick_failed", model=name, error=type(error).__name__)
         return recorded
 
     def retention(self) -> None:
-        """Drop what the policy no longer keeps."""
-        if self.runner.lease is None:
+        """Drop what the policy no longer keeps: rows, and the reports that quote them."""
+        if self.runner.lease is None or self.runner.stopping.is_set():
             return
         try:
-            log.info("retention_done", **self.runner.retention())
-        except (DriftwardenError, SQLAlchemyError) as error:
-            log.error("retention_failed", error=str(error))
+            log.info("retention_done", **self.runner.retention(), reports=drop_old_reports(self.runner))
+        except (DriftwardenError, SQLAlchemyError, OSError) as error:
+            log.error("retention_failed", error=one_line(error))

@@ -1,18 +1,14 @@
 """`serve`, `run`: the service, and its due jobs once."""
 
+import signal
 from typing import Annotated
 
 import typer
 
-from monitor.commands.common import (
-    code_version,
-    make_runner,
-    open_store,
-    policy_or_default,
-    print_json,
-    read_settings,
-    say,
-)
+from monitor.commands.common import code_version, make_runner, open_store, print_json, read_settings, say
+from monitor.errors import DriftwardenError, TryAgainLater
+
+GRACEFUL_SECONDS = 10
 
 
 def serve(
@@ -36,29 +32,56 @@ def serve(
     schedule = Schedule(make_runner(settings, policy)) if jobs else None
     app = create_app(settings, policy, SystemClock())
     address, listening = host or settings.host, settings.port if port is None else port
-    if schedule is not None:
-        schedule.start()
+    signal.signal(signal.SIGTERM, _end)  # uvicorn hands the signal on to us once its requests are done
     say(f"serving on http://{address}:{listening}, {'with' if jobs else 'without'} jobs (Ctrl-C ends)")
     try:
-        uvicorn.run(app, host=address, port=listening, log_level="warning")
+        if schedule is not None:
+            schedule.start()
+        uvicorn.run(
+            app,
+            host=address,
+            port=listening,
+            log_level="warning",
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
     finally:
         if schedule is not None:
             schedule.stop()
 
 
+def _end(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
 def run(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Run every due job once and end: for cron, or to catch up by hand."""
+    """Run every due job once and end: for cron, or to catch up by hand.
+
+    Exits 1 when a run failed, with its error on stderr, and 75 when another replica leads.
+    """
+    from monitor.policy import load_policy
     from monitor.schedule import Schedule
 
     settings = read_settings()
-    policy = policy_or_default(settings)
-    schedule = Schedule(make_runner(settings, policy))
-    leads = schedule.lead()
-    recorded = schedule.tick() if leads else 0
+    recorded = Schedule(make_runner(settings, load_policy(settings.policy_file))).run_once()
+    failed = [] if recorded is None else [one for one in recorded if one.status == "failed"]
     if as_json:
-        print_json({"leads": leads, "recorded": recorded, "version": code_version()})
-    else:
-        say(f"{recorded} run(s) recorded" if leads else "another replica leads and runs the jobs")
+        print_json(
+            {
+                "leads": recorded is not None,
+                "recorded": len(recorded or ()),
+                "failed": [
+                    {"job": one.job, "model": one.model, "version": one.version, "error": one.error} for one in failed
+                ],
+                "version": code_version(),
+            }
+        )
+    if recorded is None:
+        raise TryAgainLater("another replica leads and runs the jobs")
+    if not as_json:
+        say(f"{len(recorded)} run(s) recorded, {len(failed)} failed")
+    if failed:
+        told = "; ".join(dict.fromkeys(f"{one.job} of {one.model}/{one.version}: {one.error}" for one in failed))
+        raise DriftwardenError(told)
 
 
 def register(app: typer.Typer) -> None:

@@ -118,7 +118,7 @@ def judge(
     p_values = [compared.verdict.p_value, *(result.p_value for result in found)]
     p_value = min(1.0, len(p_values) * min(p_values))
     drift = compared.verdict.drift or any(result.drift for result in found)
-    scores = _scores(inputs, rng=rng)
+    scores = _scores(inputs, rng=rng) if drift else None  # nothing is new where nothing drifted
     moved = [cell for cell in compared.cells if cell.current_share != cell.reference_share]
     return Judgement(
         status="ok",
@@ -127,7 +127,7 @@ def judge(
         detectors=(*compared.detectors, *found),
         verdict=Verdict(drift=drift, p_value=p_value, alpha=alpha),
         cells=tuple(_describe(cell, inputs, scores) for cell in moved[:MOVED_CELLS]),
-        examples=_top_texts(inputs, scores),
+        examples=() if scores is None else _top_texts(inputs, scores),
     )
 
 
@@ -162,10 +162,10 @@ def _scores(inputs: DriftInputs, *, rng: np.random.Generator) -> np.ndarray[tupl
 
 
 def _describe(
-    cell: CellShift, inputs: DriftInputs, scores: np.ndarray[tuple[int], np.dtype[np.float64]]
+    cell: CellShift, inputs: DriftInputs, scores: np.ndarray[tuple[int], np.dtype[np.float64]] | None
 ) -> dict[str, Any]:
     rows = np.flatnonzero(inputs.current.row_cells == cell.cell)
-    ranked = rows[np.argsort(-scores[rows], kind="stable")]
+    ranked = rows if scores is None else rows[np.argsort(-scores[rows], kind="stable")]
     texts = [text for i in ranked if (text := inputs.current_texts.get(int(inputs.current.row_ids[i]), ""))]
     members = [inputs.current_texts.get(int(i), "") for i in inputs.current.row_ids]
     keywords = (

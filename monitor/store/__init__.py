@@ -8,7 +8,7 @@ from monitor.store.engine import (
     upgrade_schema,
     writing,
 )
-from monitor.store.leases import holds_lease, renew_lease, take_lease
+from monitor.store.leases import holds_lease, release_lease, renew_lease, take_lease
 from monitor.store.predictions import (
     add_counts,
     add_dead_letters,
@@ -22,7 +22,7 @@ from monitor.store.predictions import (
     predictions_by_id,
     unembedded,
 )
-from monitor.store.retention import apply_retention
+from monitor.store.retention import retention_steps
 from monitor.store.runs import (
     decisions,
     last_success,
@@ -35,10 +35,13 @@ from monitor.store.runs import (
     runs,
 )
 from monitor.store.sketches import (
+    baselined,
     latest_baseline,
     record_embedded,
+    release_embedded,
     save_baseline,
     sketch_totals,
+    sketched_texts,
     sketches_in,
     upsert_version,
     versions,
@@ -83,7 +86,7 @@ __all__ = [
     "StoredVersion",
     "add_counts",
     "add_dead_letters",
-    "apply_retention",
+    "baselined",
     "count_unembedded",
     "counts",
     "decisions",
@@ -102,13 +105,17 @@ __all__ = [
     "record_decision",
     "record_embedded",
     "record_run",
+    "release_embedded",
+    "release_lease",
     "renew_lease",
     "require_current_schema",
     "results_of",
+    "retention_steps",
     "run_for",
     "runs",
     "save_baseline",
     "sketch_totals",
+    "sketched_texts",
     "sketches_in",
     "take_lease",
     "unembedded",

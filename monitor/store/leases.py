@@ -53,3 +53,13 @@ def holds_lease(session: Session, lease: Lease, *, now: datetime) -> bool:
         .with_for_update(read=True)
     )
     return found is not None and found > now
+
+
+def release_lease(session: Session, lease: Lease, *, now: datetime) -> None:
+    """Give a lease back, so that another replica need not wait for its end."""
+    session.execute(
+        update(LeaseRow)
+        .where(LeaseRow.name == lease.name, LeaseRow.holder == lease.holder, LeaseRow.term == lease.term)
+        .values(expires_at=now)
+        .execution_options(synchronize_session=False)
+    )

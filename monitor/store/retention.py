@@ -1,30 +1,63 @@
 """Drop what the policy no longer keeps: whole partitions on PostgreSQL, rows on SQLite."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, text
+from sqlalchemy import CursorResult, delete, select, text
 from sqlalchemy.orm import Session
 
 from monitor.store.predictions import on_postgresql, partition_name
 from monitor.store.tables import DeadLetterRow, Label, Prediction, PredictionKey, Run, SketchRow
 
 
-def apply_retention(session: Session, *, text_before: datetime, results_before: datetime) -> dict[str, int]:
-    """Drop texts, labels and dead letters before one time, sketches and runs before another; return rows by table.
+def retention_steps(*, text_before: datetime, results_before: datetime) -> dict[str, Callable[[Session], int]]:
+    """Return by table what drops, or strips, its rows and tells how many; each step is a transaction of its own.
 
-    On PostgreSQL predictions go by whole days: those of the day that holds `text_before` stay until it is over.
+    Texts, labels and dead letters go before one time, sketches and runs before another. A run outlives its texts: its
+    payload keeps ids and scores. On PostgreSQL predictions go by whole days, last, since dropping a partition stops
+    capture for a moment: those of the day that holds `text_before` stay until it is over.
     """
-    dropped = {"predictions": _drop_predictions(session, text_before)}
-    for name, table, column, before in (
+    rows = (
         ("prediction_keys", PredictionKey, PredictionKey.timestamp, text_before),
         ("labels", Label, Label.timestamp, text_before),
         ("dead_letters", DeadLetterRow, DeadLetterRow.received_at, text_before),
         ("sketches", SketchRow, SketchRow.hour, results_before),
         ("runs", Run, Run.window_end, results_before),
-    ):
-        dropped[name] = _rows(session, delete(table).where(column < before))
-    return dropped
+    )
+    return {
+        **{
+            name: partial(_rows, statement=delete(table).where(column < before)) for name, table, column, before in rows
+        },
+        "run_texts": partial(_strip_texts, before=text_before),
+        "predictions": partial(_drop_predictions, before=text_before),
+    }
+
+
+def _strip_texts(session: Session, before: datetime) -> int:
+    """Take the texts out of the payloads of old runs; return of how many."""
+    held = Run.payload["texts_dropped"].as_boolean().is_(None)
+    rows = session.scalars(
+        select(Run).where(Run.window_end < before, Run.job == "drift", Run.status == "ok", held)
+    ).all()
+    for row in rows:
+        row.payload = _without_texts(row.payload)
+    return len(rows)
+
+
+def _without_texts(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a verdict's payload without what production texts say.
+
+    >>> _without_texts({"examples": [{"id": 1, "text": "hello"}], "cells": [{"cell": 2, "examples": ["hello"]}]})
+    {'examples': [{'id': 1, 'text': ''}], 'cells': [{'cell': 2, 'examples': []}], 'texts_dropped': True}
+    """
+    return {
+        **payload,
+        "examples": [{**one, "text": ""} for one in payload.get("examples", [])],
+        "cells": [{**one, "examples": []} for one in payload.get("cells", [])],
+        "texts_dropped": True,
+    }
 
 
 def _rows(session: Session, statement: Any) -> int:

@@ -11,15 +11,15 @@ from monitor.store.predictions import add_counts, dialect_insert
 from monitor.store.tables import Decision, Result, Run
 from monitor.store.types import NewRun, StoredDecision, StoredResult, StoredRun
 
-FAILED = "failed"
+OK, FAILED = "ok", "failed"
 RUN_FIELDS = tuple(NewRun.__dataclass_fields__)
 DECISION_FIELDS = tuple(StoredDecision.__dataclass_fields__)
 
 
 def record_run(session: Session, run: NewRun, results: Sequence[StoredResult]) -> bool:
-    """Keep a run with its results; return False, changing nothing, when the window has one already.
+    """Keep a run with its results; return False, changing nothing, when the window has a verdict already.
 
-    A failed run is no verdict: the next one of its window takes its place.
+    A failed run or one with too little data is no verdict: the next one of its window takes its place.
     """
     values = {name: getattr(run, name) for name in RUN_FIELDS}
     identity = ["job", "model", "version", "window_start", "window_end"]
@@ -29,7 +29,7 @@ def record_run(session: Session, run: NewRun, results: Sequence[StoredResult]) -
     if run_id is None:
         run_id = session.scalar(
             update(Run)
-            .where(*(getattr(Run, name) == values[name] for name in identity), Run.status == FAILED)
+            .where(*(getattr(Run, name) == values[name] for name in identity), Run.status != OK)
             .values(**values)
             .returning(Run.id)
             .execution_options(synchronize_session=False)
@@ -154,10 +154,13 @@ def decisions(session: Session, *, model: str | None = None) -> list[StoredDecis
 
 
 def latest_runs(session: Session) -> list[StoredRun]:
-    """Return, for every (job, model, version), the run with the latest window that did not fail."""
+    """Return, for every (job, model, version), the run with the latest window that has an answer.
+
+    Too little data is none: a model that receives nothing is not judged, however many empty windows pass.
+    """
     newest = (
         select(Run.job, Run.model, Run.version, func.max(Run.window_end).label("window_end"))
-        .where(Run.status != FAILED)
+        .where(Run.status == OK)
         .group_by(Run.job, Run.model, Run.version)
         .subquery()
     )
@@ -172,7 +175,7 @@ def latest_runs(session: Session) -> list[StoredRun]:
                 Run.window_end == newest.c.window_end,
             ),
         )
-        .where(Run.status != FAILED)
+        .where(Run.status == OK)
         .order_by(Run.window_start)  # of windows that end together the shortest counts
     )
     return list({(row.job, row.model, row.version): _stored(row) for row in found}.values())

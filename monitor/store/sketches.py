@@ -1,18 +1,21 @@
 """Model versions, baselines and sketches."""
 
-from collections.abc import Sequence
+from collections import Counter as Totals
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import CursorResult, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.engine import StoreError
-from monitor.store.predictions import dialect_insert
-from monitor.store.tables import Baseline, ModelVersion, Prediction, SketchRow
+from monitor.store.predictions import add_counts, dialect_insert
+from monitor.store.tables import Baseline, ModelVersion, Prediction, Run, SketchRow
 from monitor.store.types import NewSketch, SketchTotals, StoredBaseline, StoredSketch, StoredVersion
 
 BASELINE_FIELDS = tuple(StoredBaseline.__dataclass_fields__)
 SKETCH_FIELDS = tuple(NewSketch.__dataclass_fields__)
+SKETCH_KEY = ("model", "version", "hour", "segment", "baseline_digest")
+SKETCH_COUNTS = ("n", "truncated", "nonfinite", "token_checked", "token_mismatched")
 IDS_PER_UPDATE = 5000
 
 
@@ -55,8 +58,14 @@ def latest_baseline(session: Session, *, model: str, version: str) -> StoredBase
     return None if row is None else StoredBaseline(**{name: getattr(row, name) for name in BASELINE_FIELDS})
 
 
-def record_embedded(session: Session, *, sketches: Sequence[NewSketch], prediction_ids: Sequence[int]) -> None:
-    """Keep sketches and mark their predictions, so that each prediction folds once.
+def record_embedded(
+    session: Session,
+    *,
+    sketches: Sequence[NewSketch],
+    prediction_ids: Sequence[int],
+    join: Callable[[bytes, bytes], bytes],
+) -> None:
+    """Fold sketches into those of their hour by `join`, and mark their predictions, so that each folds once.
 
     Raises StoreError, leaving the caller's transaction to roll back, when one of them was folded meanwhile.
     """
@@ -74,8 +83,84 @@ def record_embedded(session: Session, *, sketches: Sequence[NewSketch], predicti
         raise StoreError(
             f"{len(prediction_ids) - marked} of {len(prediction_ids)} predictions were embedded or dropped meanwhile"
         )
-    if sketches:
-        session.execute(insert(SketchRow), [{name: getattr(one, name) for name in SKETCH_FIELDS} for one in sketches])
+    totals: Totals[tuple[str, str]] = Totals()
+    for sketch in sketches:
+        _fold(session, sketch, join)
+        for name in SKETCH_COUNTS:
+            totals[sketch.model, f"texts.{sketch.version}.{name}"] += getattr(sketch, name)
+        if _has_verdict(session, sketch):
+            totals[sketch.model, f"texts.{sketch.version}.late"] += sketch.n
+    add_counts(session, totals)
+
+
+def _fold(session: Session, sketch: NewSketch, join: Callable[[bytes, bytes], bytes]) -> None:
+    """Add a sketch to the row of its hour, or make that row; readers merge whatever rows there are."""
+    row = session.scalar(
+        select(SketchRow)
+        .where(*(getattr(SketchRow, name) == getattr(sketch, name) for name in SKETCH_KEY))
+        .order_by(SketchRow.id)
+        .limit(1)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if row is None:
+        session.execute(insert(SketchRow), [{name: getattr(sketch, name) for name in SKETCH_FIELDS}])
+        return
+    for name in SKETCH_COUNTS:
+        setattr(row, name, getattr(row, name) + getattr(sketch, name))
+    row.payload = join(row.payload, sketch.payload)
+    session.flush()
+
+
+def _has_verdict(session: Session, sketch: NewSketch) -> bool:
+    question = select(Run.id).where(
+        Run.job == "drift",
+        Run.model == sketch.model,
+        Run.version == sketch.version,
+        Run.status == "ok",
+        Run.window_start <= sketch.hour,
+        Run.window_end > sketch.hour,
+    )
+    return session.scalar(question.limit(1)) is not None
+
+
+def sketched_texts(session: Session, *, model: str, version: str, since: datetime) -> dict[datetime, int]:
+    """Return how many texts the sketches of each hour hold, under the version's newest baseline."""
+    baseline = latest_baseline(session, model=model, version=version)
+    if baseline is None:
+        return {}
+    found = session.execute(
+        select(SketchRow.hour, func.sum(SketchRow.n))
+        .where(
+            SketchRow.model == model,
+            SketchRow.version == version,
+            SketchRow.baseline_digest == baseline.digest,
+            SketchRow.hour >= since,
+        )
+        .group_by(SketchRow.hour)
+    )
+    return {hour: int(n) for hour, n in found}
+
+
+def baselined(session: Session) -> list[tuple[str, str]]:
+    """Return every (model, version) that has a baseline."""
+    found = session.execute(
+        select(Baseline.model, Baseline.version).distinct().order_by(Baseline.model, Baseline.version)
+    )
+    return [(model, version) for model, version in found]
+
+
+def release_embedded(session: Session, *, model: str, version: str, since: datetime) -> int:
+    """Let the kept predictions from `since` on be embedded anew, for a new baseline; return how many."""
+    done = session.execute(
+        update(Prediction)
+        .where(
+            Prediction.model == model, Prediction.version == version, Prediction.timestamp >= since, Prediction.embedded
+        )
+        .values(embedded=False)
+        .execution_options(synchronize_session=False)
+    )
+    return done.rowcount if isinstance(done, CursorResult) else 0
 
 
 def sketches_in(

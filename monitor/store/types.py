@@ -51,6 +51,7 @@ class StoredPrediction:
     token_count: int | None
     tokenizer_digest: str | None
     inclusion_probability: float
+    representative: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class WordsEncoder:
 
     tokenizer_digest: str = "sha256:tokenizer"
     numeric_mode: str = "fake"
+    model_max_length: int = 20
     has_head: bool = False
 
     def encode(self, texts, pairs=None) -> Encoded:
@@ -195,17 +196,58 @@ def test_who_lost_the_lease_writes_nothing(runner: Runner) -> None:
         assert store.sketch_totals(session) == {}
 
 
+def test_a_scheduler_that_lost_its_lease_in_the_middle_of_a_batch_writes_nothing(runner: Runner) -> None:
+    schedule = Schedule(runner)
+    send(runner.engine, texts(100, seed=5), hour=0)
+    at(runner, 1)
+    assert schedule.lead()
+
+    class Loses(WordsEncoder):
+        def encode(self, texts, pairs=None) -> Encoded:
+            runner.lease = None  # as the heartbeat does when another replica has taken over
+            return super().encode(texts, pairs)
+
+    runner.models.model = replace(runner.models.model, encoder=Loses())
+    assert schedule.tick() == []
+    with Session(runner.engine) as session:
+        assert store.runs(session) == []
+        assert store.sketch_totals(session) == {}
+
+
+def test_a_stopped_scheduler_gives_its_lease_back(runner: Runner) -> None:
+    first, second = Schedule(runner), Schedule(replace_runner(runner))
+    assert (first.lead(), second.lead()) == (True, False)
+    first.stop()
+    assert second.lead()
+
+
+def replace_runner(runner: Runner) -> Runner:
+    return Runner(engine=runner.engine, policy=POLICY, models=runner.models, clock=runner.clock, code_version="test")
+
+
+def test_one_run_does_what_is_due_and_says_when_another_leads(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    at(runner, 1)
+    other = Schedule(replace_runner(runner))
+    assert other.lead()
+    assert Schedule(replace_runner(runner)).run_once() is None
+    other.stop()
+    recorded = Schedule(replace_runner(runner)).run_once()
+    assert recorded is not None
+    assert [(one.job, one.status) for one in recorded] == [("drift", "ok")]
+
+
 def test_two_replicas_do_each_job_once_and_the_second_takes_over(runner: Runner, engine: Engine) -> None:
     send(engine, texts(100, seed=5), hour=0)
     other = Runner(engine=engine, policy=POLICY, models=runner.models, clock=runner.clock, code_version="test")
     first, second = Schedule(runner), Schedule(other)
     at(runner, 1)
     assert (first.lead(), second.lead()) == (True, False)
-    assert (first.tick(), second.tick()) == (1, 0)
+    assert (len(first.tick()), second.tick()) == (1, [])
     send(engine, texts(100, seed=6), hour=1)
     runner.clock.advance_to(BEGIN + 2 * HOUR + LEASE_TTL)
     assert second.lead()
-    assert (second.tick(), first.tick()) == (1, 0)
+    assert (len(second.tick()), first.tick()) == (1, [])
     with Session(engine) as session:
         assert len(store.runs(session, job="drift")) == 2
 
@@ -242,3 +284,100 @@ def test_a_registry_that_is_away_is_tried_again(runner: Runner) -> None:
     assert [run.status for run in at(runner, 1).tick("intents")] == ["failed"]
     runner.models = there
     assert [run.status for run in runner.tick("intents")] == ["ok"]
+
+
+def test_what_fails_unexpectedly_is_a_failed_run_without_a_text_and_is_tried_again(runner: Runner) -> None:
+    class Full(WordsEncoder):
+        def encode(self, texts, pairs=None) -> Encoded:
+            raise RuntimeError("CUDA out of memory")
+
+    class Quotes(WordsEncoder):
+        def encode(self, texts, pairs=None) -> Encoded:
+            raise ValueError(f"cannot read {texts[0]}")
+
+    send(runner.engine, ["my secret order", *texts(100, seed=5)], hour=0)
+    right = runner.models.model
+    for encoder, said in ((Full(), "RuntimeError: CUDA out of memory"), (Quotes(), "ValueError")):
+        runner.models.model = replace(right, encoder=encoder)
+        (failed,) = at(runner, 1).tick("intents")
+        assert (failed.job, failed.status, failed.error) == ("embed", "failed", said)
+    runner.models.model = right
+    assert [run.status for run in runner.tick("intents")] == ["ok"]
+
+
+def test_an_alias_that_cannot_be_resolved_is_a_failed_run(runner: Runner) -> None:
+    class Nameless(Models):
+        def version_of(self, reference: str) -> str:
+            raise TryAgainLater("registry away")
+
+    rules = POLICY.models["intents"].model_copy(update={"version": None, "alias": "champion"})
+    runner.policy = POLICY.model_copy(update={"models": {"intents": rules}})
+    runner.models = Nameless(WordsEncoder())
+    (failed,) = at(runner, 1).tick("intents")
+    assert (failed.version, failed.status, failed.error) == ("@champion", "failed", "registry away")
+
+
+def test_a_window_that_failed_or_had_too_little_is_judged_when_it_can_be(runner: Runner) -> None:
+    for hour in range(3):
+        send(runner.engine, texts(200 if hour else 20, seed=hour), hour=hour)
+    judge_window = Runner.judge_window
+    broken = Window(BEGIN + HOUR, BEGIN + 2 * HOUR)
+
+    class Once(Runner):
+        def judge_window(self, name, version, window, **options):
+            if window == broken:
+                raise RuntimeError("no memory")
+            return judge_window(self, name, version, window, **options)
+
+    flaky = Once(engine=runner.engine, policy=POLICY, models=runner.models, clock=runner.clock, code_version="test")
+    assert [run.status for run in at(flaky, 3).tick("intents")] == ["too_little_data", "failed", "ok"]
+    assert [(run.window_start, run.status) for run in runner.tick("intents")] == [(broken.start, "ok")]
+    send(runner.engine, texts(200, seed=9, new_share=0.9), hour=0, seed=1)
+    (judged,) = runner.tick("intents")
+    assert (judged.window_start, judged.n, judged.drift) == (BEGIN, 220, True)
+    assert runner.tick("intents") == []
+
+
+def test_texts_after_the_verdict_are_counted_and_do_not_change_it(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    (first,) = at(runner, 1).tick("intents")
+    send(runner.engine, texts(30, seed=6), hour=0, seed=1)
+    assert runner.tick("intents") == []
+    with Session(runner.engine) as session:
+        assert store.counts(session)["intents", "texts.1.late"] == 30
+        assert store.runs(session, job="drift") == [first]
+
+
+def test_the_version_before_an_alias_moved_still_gets_its_verdict(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    moved = POLICY.models["intents"].model_copy(update={"version": "2"})
+    runner.policy = POLICY.model_copy(update={"models": {"intents": moved}})
+    recorded = at(runner, 2).tick("intents")
+    assert [(run.version, run.window_start) for run in recorded] == [("1", BEGIN)]
+
+
+def test_a_changed_window_length_judges_nothing_twice(runner: Runner) -> None:
+    for hour in range(4):
+        send(runner.engine, texts(100, seed=hour), hour=hour)
+    assert len(at(runner, 2).tick("intents")) == 2
+    longer = POLICY.models["intents"]
+    longer = longer.model_copy(update={"drift": longer.drift.model_copy(update={"window_hours": 4})})
+    runner.policy = POLICY.model_copy(update={"models": {"intents": longer}})
+    assert at(runner, 4).tick("intents") == []
+    send(runner.engine, texts(100, seed=9), hour=5)
+    assert [run.window_start for run in at(runner, 8).tick("intents")] == [BEGIN + 4 * HOUR]
+
+
+def test_a_server_that_truncates_has_no_wrong_tokenizer(runner: Runner) -> None:
+    long = ["order " * 40] * 30
+    send(runner.engine, long, hour=0, token_count=20)
+    send(runner.engine, texts(100, seed=5), hour=0, seed=1)
+    (found,) = at(runner, 1).tick("intents")
+    assert {one["name"]: one["statistic"] for one in found.payload["detectors"]}["tokenizer"] == 0
+
+
+def test_texts_kept_for_a_class_floor_stay_out_of_the_sketch(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    send(runner.engine, texts(50, seed=6), hour=0, seed=1, representative=False)
+    (found,) = at(runner, 1).tick("intents")
+    assert found.n == 100

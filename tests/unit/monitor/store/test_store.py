@@ -83,6 +83,10 @@ def insert(engine: Engine, *rows: store.NewPrediction) -> store.InsertOutcome:
         return store.insert_predictions(session, rows)
 
 
+def joined(first: bytes, second: bytes) -> bytes:
+    return first + b"|" + second
+
+
 def waiting(engine: Engine) -> list[store.StoredPrediction]:
     with Session(engine) as session:
         return store.unembedded(session, model="intents", version="1", before=NOW + timedelta(days=9), limit=100)
@@ -168,10 +172,10 @@ def test_a_prediction_folds_once(engine: Engine) -> None:
     insert(engine, *(prediction(i) for i in range(3)))
     ids = [one.id for one in waiting(engine)]
     with store.writing(engine) as session:
-        store.record_embedded(session, sketches=[sketch()], prediction_ids=ids)
+        store.record_embedded(session, sketches=[sketch()], prediction_ids=ids, join=joined)
     assert waiting(engine) == []
     with pytest.raises(store.StoreError, match="3 of 3"), store.writing(engine) as session:
-        store.record_embedded(session, sketches=[sketch()], prediction_ids=ids)
+        store.record_embedded(session, sketches=[sketch()], prediction_ids=ids, join=joined)
     with Session(engine) as session:
         kept = store.sketches_in(
             session,
@@ -185,10 +189,43 @@ def test_a_prediction_folds_once(engine: Engine) -> None:
         assert store.sketch_totals(session) == {("intents", "1"): store.SketchTotals(3, 1, 0, 3, 2)}
 
 
+def test_an_hour_has_one_sketch_however_often_it_is_added_to(engine: Engine) -> None:
+    for _ in range(3):
+        with store.writing(engine) as session:
+            store.record_embedded(session, sketches=[sketch(payload=b"a")], prediction_ids=[], join=joined)
+    with Session(engine) as session:
+        end = NOW + timedelta(hours=1)
+        (kept,) = store.sketches_in(
+            session, model="intents", version="1", baseline_digest="sha256:b", start=NOW, end=end
+        )
+        assert (kept.payload, kept.n, kept.token_mismatched) == (b"a|a|a", 9, 6)
+        assert store.counts(session)["intents", "texts.1.n"] == 9
+
+
+def test_texts_that_come_after_the_verdict_are_counted_as_late(engine: Engine) -> None:
+    with store.writing(engine) as session:
+        store.record_run(session, run(), [])
+        late, timely = sketch(), sketch(hour=NOW + timedelta(hours=1), n=5)
+        store.record_embedded(session, sketches=[late, timely], prediction_ids=[], join=joined)
+    with Session(engine) as session:
+        assert store.counts(session)["intents", "texts.1.late"] == 3
+
+
+def test_predictions_are_released_for_a_new_baseline(engine: Engine) -> None:
+    insert(engine, *(prediction(i) for i in range(3)))
+    with store.writing(engine) as session:
+        ids = [one.id for one in waiting(engine)]
+        store.record_embedded(session, sketches=[sketch()], prediction_ids=ids, join=joined)
+    with store.writing(engine) as session:
+        since = NOW + timedelta(minutes=1)
+        assert store.release_embedded(session, model="intents", version="1", since=since) == 2
+    assert [one.text for one in waiting(engine)] == ["where is order 1", "where is order 2"]
+
+
 def test_sketches_of_another_baseline_or_hour_stay_out(engine: Engine) -> None:
     with store.writing(engine) as session:
         others = [sketch(baseline_digest="sha256:c"), sketch(hour=NOW + timedelta(hours=1))]
-        store.record_embedded(session, sketches=others, prediction_ids=[])
+        store.record_embedded(session, sketches=others, prediction_ids=[], join=joined)
     with Session(engine) as session:
         end = NOW + timedelta(hours=1)
         kept = store.sketches_in(session, model="intents", version="1", baseline_digest="sha256:b", start=NOW, end=end)
@@ -209,15 +246,26 @@ def test_rerunning_a_window_keeps_the_row_that_stands(engine: Engine) -> None:
         assert store.counts(session) == {("intents", "run.drift.ok"): 1}
 
 
-def test_a_failed_run_gives_way_to_the_next(engine: Engine) -> None:
+def test_a_failed_run_and_one_with_too_little_data_give_way_to_the_next(engine: Engine) -> None:
     failed = run(status="failed", drift=None, p_value=None, error="registry away")
-    for one in (failed, failed, run()):
+    little = run(status="too_little_data", drift=None, p_value=None, n=3)
+    for one in (failed, failed, little, run()):
         with store.writing(engine) as session:
             assert store.record_run(session, one, [])
     with Session(engine) as session:
         (kept,) = store.runs(session)
         assert (kept.status, kept.error) == ("ok", None)
         assert store.counts(session)["intents", "run.drift.failed"] == 2
+
+
+def test_the_latest_answer_is_a_verdict_and_not_an_empty_window_after_it(engine: Engine) -> None:
+    later = {"window_start": NOW + timedelta(hours=1), "window_end": NOW + timedelta(hours=2)}
+    with store.writing(engine) as session:
+        store.record_run(session, run(), [])
+        store.record_run(session, run(status="too_little_data", drift=None, p_value=None, n=0, **later), [])
+    with Session(engine) as session:
+        (latest,) = store.latest_runs(session)
+        assert (latest.window_start, latest.drift) == (NOW, True)
 
 
 def test_a_lease_has_one_holder_and_a_new_term_for_the_next(engine: Engine) -> None:
@@ -243,17 +291,38 @@ def test_counters_add_up(engine: Engine) -> None:
         assert store.counts(session) == {("intents", "accepted"): 4, ("intents", "duplicate"): 2}
 
 
+def retain(engine: Engine, *, text_days: int, results_days: int) -> dict[str, int]:
+    steps = store.retention_steps(
+        text_before=NOW - timedelta(days=text_days), results_before=NOW - timedelta(days=results_days)
+    )
+    changed = {}
+    for name, step in steps.items():
+        with store.writing(engine) as session:
+            changed[name] = step(session)
+    return changed
+
+
 def test_retention_drops_what_is_old_and_nothing_else(engine: Engine) -> None:
     insert(engine, prediction(1, timestamp=NOW - timedelta(days=40)), prediction(2))
     with store.writing(engine) as session:
         store.record_run(session, run(), [store.StoredResult(0, "kl_cells", 0.4, "nats", 0.1, 0.1, False)])
-        dropped = store.apply_retention(
-            session, text_before=NOW - timedelta(days=30), results_before=NOW + timedelta(days=1)
-        )
+    dropped = retain(engine, text_days=30, results_days=-1)
     assert dropped["predictions"] == 1
     assert dropped["prediction_keys"] == 1
     assert dropped["runs"] == 1
     assert [one.text for one in waiting(engine)] == ["where is order 2"]
+
+
+def test_a_verdict_outlives_the_texts_it_quotes(engine: Engine) -> None:
+    quoted = {"cells": [{"cell": 3, "examples": ["hello"]}], "examples": [{"id": 7, "score": 2.0, "text": "hello"}]}
+    with store.writing(engine) as session:
+        store.record_run(session, run(payload=quoted), [])
+    assert retain(engine, text_days=-1, results_days=400)["run_texts"] == 1
+    with Session(engine) as session:
+        (kept,) = store.runs(session)
+        assert kept.payload["examples"] == [{"id": 7, "score": 2.0, "text": ""}]
+        assert kept.payload["cells"] == [{"cell": 3, "examples": []}]
+    assert retain(engine, text_days=-1, results_days=400)["run_texts"] == 0
 
 
 def test_a_transaction_that_fails_leaves_nothing(engine: Engine) -> None:
