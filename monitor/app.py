@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from monitor import store
-from monitor.capture import Writer
 from monitor.clock import Clock
 from monitor.policy import Policy
 from monitor.results import Results
@@ -20,6 +19,7 @@ from monitor.web.capture import capture_routes
 from monitor.web.health import health_routes, results_registry
 from monitor.web.pages import page_routes
 from monitor.web.problems import problem
+from monitor.writer import Writer
 
 log = structlog.get_logger()
 

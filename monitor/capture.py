@@ -1,32 +1,28 @@
 """Take events in: check, sample and write them in one durable, idempotent transaction."""
 
 import json
-import queue
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
 
-import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from monitor import store
-from monitor.errors import TryAgainLater
 from monitor.events import Refusal, clean_text, read_label, read_prediction
-from monitor.policy import DEFAULTS, Policy
+from monitor.policy import DEFAULTS, ModelPolicy, Policy
 from monitor.sampling import Sampler, unit_interval
 from monitor.store.types import NewLabel, NewPrediction
 
 Kind = Literal["predictions", "labels"]
 Row = TypeVar("Row", NewPrediction, NewLabel)
+Refused = tuple[int, str, Refusal, Any]  # its place in the request, the model it counts under, why, and what was sent
 
-MAX_BATCHES_PER_COMMIT = 32
-
-log = structlog.get_logger()
+PREFIXES: dict[Kind, str] = {"predictions": "events", "labels": "labels"}
+_MODEL = attrgetter("model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,12 @@ class Answer:
 
 @dataclass(slots=True)
 class Prepared(Generic[Row]):
-    """Checked and sampled events of one request, not written yet; `indexes` are their places in the request."""
+    """Checked and sampled events of one request, not written yet; `indexes` are their places in the request.
+
+    `left_out` are those a sampler with class floors did not keep, as (index, row, payload): an earlier send may have
+    been kept, which only the database knows. `floored` are the positions of the rows that took a place of a floor.
+    `named` are the models that the policy names.
+    """
 
     kind: Kind
     source: str
@@ -59,48 +60,80 @@ class Prepared(Generic[Row]):
     indexes: list[int] = field(default_factory=list)
     payloads: list[Any] = field(default_factory=list)
     sampled_out: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[int, str, Refusal, Any]] = field(default_factory=list)
+    left_out: list[tuple[int, Row, Any]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    named: Collection[str] = ()
+    sampler: Sampler | None = None
+    floored: list[int] = field(default_factory=list)
+
+    def keep(self, index: int, row: Row, payload: Any) -> None:
+        """Put down an event that shall be written."""
+        self.rows.append(row)
+        self.indexes.append(index)
+        self.payloads.append(payload)
+
+    def give_back(self, positions: Collection[int] | None = None) -> None:
+        """Free the floors' places of rows that were not written: those at `positions`, or all."""
+        for position in self.floored:
+            if self.sampler is not None and (positions is None or position in positions):
+                row = self.rows[position]
+                self.sampler.give_back(model=row.model, label=row.label, timestamp=row.timestamp)
 
 
 def prepare_predictions(
     events: Sequence[Any], *, policy: Policy, sampler: Sampler, now: datetime, source: str, first_index: int = 0
 ) -> Prepared[NewPrediction]:
     """Check and sample prediction events; nothing is written."""
-    prepared: Prepared[NewPrediction] = Prepared("predictions", source, now)
+    prepared: Prepared[NewPrediction] = Prepared(
+        "predictions", source, now, named=policy.models.keys(), sampler=sampler
+    )
     for index, event in enumerate(events, start=first_index):
         read = read_prediction(event, policy=policy, now=now)
         if isinstance(read, Refusal):
             prepared.refused.append((index, _known_model(event, policy), read, event))
             continue
         rules = policy.models.get(read.model, DEFAULTS)
-        probability = sampler.probability(rules, model=read.model, label=read.label, timestamp=read.timestamp)
-        if not keeps(read, probability):
-            prepared.sampled_out[read.model] += 1
-            continue
-        prepared.rows.append(read if probability == 1 else read._replace(inclusion_probability=probability))
-        prepared.indexes.append(index)
-        prepared.payloads.append(event)
+        if rules.sampling_rate >= 1:
+            prepared.keep(index, read, event)
+        else:
+            _sample(prepared, index, read, event, rules=rules, sampler=sampler)
     return prepared
 
 
-def keeps(row: NewPrediction, probability: float) -> bool:
-    """Whether an event's hash lies within its inclusion probability."""
-    return probability >= 1 or unit_interval(row.model, row.event_id) < probability
+def _sample(
+    prepared: Prepared[NewPrediction],
+    index: int,
+    row: NewPrediction,
+    payload: Any,
+    *,
+    rules: ModelPolicy,
+    sampler: Sampler,
+) -> None:
+    probability = sampler.probability(rules, model=row.model, label=row.label, timestamp=row.timestamp)
+    representative = unit_interval(row.model, row.event_id) < rules.sampling_rate
+    floored = probability > rules.sampling_rate
+    if representative or floored:
+        if floored:
+            prepared.floored.append(len(prepared.rows))
+        row = row._replace(inclusion_probability=probability, representative=representative)
+        prepared.keep(index, row, payload)
+    elif rules.class_floor_per_hour > 0:
+        prepared.left_out.append((index, row, payload))
+    else:
+        prepared.sampled_out[row.model] += 1
 
 
 def prepare_labels(
     events: Sequence[Any], *, policy: Policy, now: datetime, source: str, first_index: int = 0
 ) -> Prepared[NewLabel]:
     """Check label events; nothing is written."""
-    prepared: Prepared[NewLabel] = Prepared("labels", source, now)
+    prepared: Prepared[NewLabel] = Prepared("labels", source, now, named=policy.models.keys())
     for index, event in enumerate(events, start=first_index):
         read = read_label(event, policy=policy, now=now)
         if isinstance(read, Refusal):
             prepared.refused.append((index, _known_model(event, policy), read, event))
             continue
-        prepared.rows.append(read)
-        prepared.indexes.append(index)
-        prepared.payloads.append(event)
+        prepared.keep(index, read, event)
     return prepared
 
 
@@ -111,53 +144,91 @@ def _known_model(event: Any, policy: Policy) -> str:
 
 def write_all(engine: Engine, batches: Sequence[Prepared[Any]]) -> list[Answer]:
     """Write several requests in one transaction; when it returns, every accepted event is durable."""
+    store.make_partitions(engine, (row.timestamp for one in batches if one.kind == "predictions" for row in one.rows))
+    tally = _Tally()
     with store.writing(engine) as session:
-        answers = []
-        counts: Counter[tuple[str, str]] = Counter()
-        letters: list[store.DeadLetter] = []
-        for batch in batches:
-            insert: Callable[..., store.InsertOutcome] = (
-                store.insert_predictions if batch.kind == "predictions" else store.insert_labels
-            )
-            outcome = insert(session, batch.rows) if batch.rows else store.InsertOutcome(0, (), ())
-            answers.append(_account(batch, outcome, counts=counts, letters=letters))
-        store.add_dead_letters(session, letters)
-        store.add_counts(session, {key: count for key, count in counts.items() if count})
+        outcomes = [_insert(session, batch) for batch in batches]
+        held = [_held(session, batch) for batch in batches]
+        answers = [tally.account(*one) for one in zip(batches, outcomes, held, strict=True)]
+        fresh = store.add_dead_letters(session, [letter for _, letter in tally.letters])
+        tally.counts.update(tally.letters[position][0] for position in fresh)
+        named = {name for batch in batches for name in batch.named}
+        store.add_counts(session, _with_bounded_names(session, tally.counts, named=named))
+    for batch, outcome in zip(batches, outcomes, strict=True):
+        batch.give_back({*outcome.duplicates, *outcome.conflicting})
     return answers
 
 
-def _account(
-    batch: Prepared[Any],
-    outcome: store.InsertOutcome,
-    *,
-    counts: "Counter[tuple[str, str]]",
-    letters: list[store.DeadLetter],
-) -> Answer:
-    prefix = "events" if batch.kind == "predictions" else "labels"
-    conflicting = set(outcome.conflicting)
-    refused = [
-        *batch.refused,
-        *(
-            (
-                batch.indexes[i],
-                batch.rows[i].model,
-                Refusal("id", f"{batch.rows[i].event_id!r:.100} is taken by an event with other content"),
-                batch.payloads[i],
-            )
-            for i in outcome.conflicting
-        ),
-    ]
-    refused.sort(key=lambda one: one[0])
-    duplicates = set(outcome.duplicates)
-    for i, row in enumerate(batch.rows):
-        if i not in conflicting:
-            counts[row.model, f"{prefix}.{'duplicate' if i in duplicates else 'accepted'}"] += 1
-    for model, count in batch.sampled_out.items():
-        counts[model, f"{prefix}.sampled_out"] += count
-    for index, model, refusal, payload in refused:
-        counts[model, f"{prefix}.rejected"] += 1
-        letters.append(
-            store.DeadLetter(
+def _insert(session: Session, batch: Prepared[Any]) -> store.InsertOutcome:
+    if not batch.rows:
+        return store.InsertOutcome(0, (), ())
+    insert: Callable[..., store.InsertOutcome] = (
+        store.insert_predictions if batch.kind == "predictions" else store.insert_labels
+    )
+    return insert(session, batch.rows)
+
+
+def _held(session: Session, batch: Prepared[Any]) -> Mapping[tuple[str, str], str]:
+    """Return the content of those left-out ids that are kept all the same: an earlier send had a place in a floor."""
+    if not batch.left_out:
+        return {}
+    return store.kept_content(session, [(row.model, row.event_id) for _, row, _ in batch.left_out])
+
+
+def _with_bounded_names(
+    session: Session, counts: Mapping[tuple[str, str], int], *, named: Collection[str]
+) -> dict[tuple[str, str], int]:
+    """Count a model that neither policy nor registry names under "": names are a metric's label."""
+    unknown = {model for model, _ in counts if model and model not in named}
+    if unknown:
+        unknown -= {version.model for version in store.versions(session)}
+    bounded: Counter[tuple[str, str]] = Counter()
+    for (model, name), count in counts.items():
+        if count:
+            bounded["" if model in unknown else model, name] += count
+    return bounded
+
+
+class _Tally:
+    """What a commit counts, and the dead letters it leaves, each with the counter it adds to when it is new."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.letters: list[tuple[tuple[str, str], store.DeadLetter]] = []
+
+    def account(
+        self, batch: Prepared[Any], outcome: store.InsertOutcome, held: Mapping[tuple[str, str], str]
+    ) -> Answer:
+        """Count a batch and return its answer; `held` is the content of left-out ids that are kept all the same."""
+        known = [(one, held.get((one[1].model, one[1].event_id))) for one in batch.left_out]
+        again = [row.model for (_, row, _), content in known if content == row.content_digest]
+        left_out = [row.model for (_, row, _), content in known if content is None]
+        taken = [one for one, content in known if content not in (None, one[1].content_digest)]
+        taken += [(batch.indexes[i], batch.rows[i], batch.payloads[i]) for i in outcome.conflicting]
+        refused = sorted([*batch.refused, *map(_conflict, taken)], key=lambda one: one[0])
+
+        duplicates = Counter(batch.rows[i].model for i in outcome.duplicates)
+        conflicting = Counter(batch.rows[i].model for i in outcome.conflicting)
+        accepted = Counter(map(_MODEL, batch.rows)) - duplicates - conflicting
+        sampled_out = batch.sampled_out + Counter(left_out)
+        duplicates.update(again)
+        self._count(batch.kind, accepted=accepted, duplicate=duplicates, sampled_out=sampled_out)
+        self._write_letters(batch, refused)
+        return Answer(
+            accepted=outcome.accepted,
+            duplicate=duplicates.total(),
+            sampled_out=sampled_out.total(),
+            rejected=tuple(Rejection(index, refusal.field, refusal.reason) for index, _, refusal, _ in refused),
+        )
+
+    def _count(self, kind: Kind, **outcomes: Mapping[str, int]) -> None:
+        for outcome, models in outcomes.items():
+            for model, count in models.items():
+                self.counts[model, f"{PREFIXES[kind]}.{outcome}"] += count
+
+    def _write_letters(self, batch: Prepared[Any], refused: Iterable[Refused]) -> None:
+        for index, model, refusal, payload in refused:
+            letter = store.DeadLetter(
                 received_at=batch.received_at,
                 source=batch.source,
                 index=index,
@@ -165,13 +236,12 @@ def _account(
                 reason=refusal.reason,
                 payload=_payload(payload),
             )
-        )
-    return Answer(
-        accepted=outcome.accepted,
-        duplicate=outcome.duplicate,
-        sampled_out=sum(batch.sampled_out.values()),
-        rejected=tuple(Rejection(index, refusal.field, refusal.reason) for index, _, refusal, _ in refused),
-    )
+            self.letters.append(((model, f"{PREFIXES[batch.kind]}.rejected"), letter))
+
+
+def _conflict(event: tuple[int, Any, Any]) -> Refused:
+    index, row, payload = event
+    return index, row.model, Refusal("id", f"{row.event_id!r:.100} is taken by an event with other content"), payload
 
 
 def _payload(event: Any) -> str:
@@ -181,88 +251,3 @@ def _payload(event: Any) -> str:
         return clean_text(json.dumps(event, ensure_ascii=False, default=str))
     except (ValueError, RecursionError):
         return clean_text(repr(event))
-
-
-class QueueFull(TryAgainLater):
-    """More requests are in flight than the policy allows."""
-
-
-class Writer:
-    """One thread that writes: requests that arrive while it commits share its next commit.
-
-    A future resolves after the commit, so an acknowledged event is on disk; what was not acknowledged may be sent
-    again, since ids count once.
-    """
-
-    def __init__(self, engine: Engine, *, max_queued: int) -> None:
-        self._engine = engine
-        self._max_queued = max_queued
-        self._queue: queue.SimpleQueue[tuple[Prepared[Any], Future[Answer]] | None] = queue.SimpleQueue()
-        self._in_flight = 0
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._work, name="capture-writer", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what is queued, then end."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def reserve(self) -> None:
-        """Count a request in. Raises QueueFull over the bound; every reserve needs one release."""
-        with self._lock:
-            if self._in_flight >= self._max_queued:
-                raise QueueFull(f"{self._in_flight} requests are in flight, the policy allows {self._max_queued}")
-            self._in_flight += 1
-
-    def release(self) -> None:
-        """Count a request out."""
-        with self._lock:
-            self._in_flight -= 1
-
-    def submit(self, prepared: Prepared[Any]) -> "Future[Answer]":
-        """Queue a request; the future holds its answer once it is durable."""
-        future: Future[Answer] = Future()
-        self._queue.put((prepared, future))
-        return future
-
-    def _work(self) -> None:
-        while (head := self._queue.get()) is not None:
-            batch = [head]
-            stop = False
-            while len(batch) < MAX_BATCHES_PER_COMMIT:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    stop = True
-                    break
-                batch.append(following)
-            self._write(batch)
-            if stop:
-                return
-
-    def _write(self, batch: "list[tuple[Prepared[Any], Future[Answer]]]") -> None:
-        try:
-            answers = write_all(self._engine, [prepared for prepared, _ in batch])
-        except Exception as error:  # noqa: BLE001 each waiting request is told, and the thread lives on
-            if len(batch) > 1:  # one request must not fail the others
-                for one in batch:
-                    self._write([one])
-                return
-            log.error("capture_write_failed", error=type(error).__name__)
-            batch[0][1].set_exception(
-                TryAgainLater("the database does not take events now")
-                if isinstance(error, SQLAlchemyError | store.StoreError)
-                else error
-            )
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            future.set_result(answer)

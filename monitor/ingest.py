@@ -235,6 +235,7 @@ def _prepare(
     )
     numbers = [record.number for record in readable]
     prepared.indexes = [numbers[index] for index in prepared.indexes]
+    prepared.left_out = [(numbers[index], row, event) for index, row, event in prepared.left_out]
     prepared.refused = [(numbers[index], model, refusal, event) for index, model, refusal, event in prepared.refused]
     prepared.refused += [
         (record.number, "", Refusal("", record.error), record.raw) for record in records if record.error is not None

@@ -1,5 +1,6 @@
 """The store: all SQL, one function per question; the caller owns the transaction, and nothing here judges."""
 
+from monitor.store.dead_letters import add_dead_letters, list_dead_letters
 from monitor.store.engine import (
     StaleSchema,
     StoreError,
@@ -11,13 +12,13 @@ from monitor.store.engine import (
 from monitor.store.leases import holds_lease, release_lease, renew_lease, take_lease
 from monitor.store.predictions import (
     add_counts,
-    add_dead_letters,
     count_unembedded,
     counts,
     first_event_at,
     insert_labels,
     insert_predictions,
-    list_dead_letters,
+    kept_content,
+    make_partitions,
     prediction_mix,
     predictions_by_id,
     unembedded,
@@ -94,11 +95,13 @@ __all__ = [
     "holds_lease",
     "insert_labels",
     "insert_predictions",
+    "kept_content",
     "last_success",
     "latest_baseline",
     "latest_run",
     "latest_runs",
     "list_dead_letters",
+    "make_partitions",
     "open_engine",
     "prediction_mix",
     "predictions_by_id",

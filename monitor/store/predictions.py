@@ -2,29 +2,27 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import Connection, Engine, and_, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from monitor.store.tables import Counter, DeadLetterRow, Label, Prediction, PredictionKey
+from monitor.store.tables import Counter, Label, ModelVersion, Prediction, PredictionKey
 from monitor.store.types import (
-    DeadLetter,
     InsertOutcome,
     NewLabel,
     NewPrediction,
-    StoredDeadLetter,
     StoredPrediction,
 )
 
 CHUNK = 500
 PREDICTIONS = Prediction.metadata.tables[Prediction.__tablename__]  # Core: no unit of work on the hot path
 PARTITION_LOCK = 72657002
+PARTITIONS_PER_TRANSACTION = 16
 LABEL_FIELDS = tuple(NewLabel.__dataclass_fields__)
-LETTER_FIELDS = tuple(DeadLetter.__dataclass_fields__)
 
 COLUMNS = (
     Prediction.id,
@@ -40,6 +38,7 @@ COLUMNS = (
     Prediction.token_count,
     Prediction.tokenizer_digest,
     Prediction.inclusion_probability,
+    Prediction.representative,
 )
 
 
@@ -56,13 +55,13 @@ def dialect_insert(session: Session, table: Any) -> Any:
 def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> InsertOutcome:
     """Insert each event id once; the same id with the same content is a duplicate, with other content a conflict.
 
-    Within a batch the first of equal ids counts.
+    Within a batch the first of equal ids counts. Many days at once need `make_partitions` before, on PostgreSQL.
     """
     first: dict[tuple[str, str], int] = {}
     for index, row in enumerate(rows):
         first.setdefault((row.model, row.event_id), index)
     if on_postgresql(session):
-        _ensure_partitions(session, {row.timestamp.astimezone(UTC).date().isoformat() for row in rows})
+        _make_missing(session.connection(), _partitions(row.timestamp for row in rows))
     # in the order of the keys: two batches that share ids wait for each other and never deadlock
     keys = [
         {
@@ -101,6 +100,25 @@ def _insert_kept(session: Session, kept: Sequence[NewPrediction]) -> None:
         return
     rows = [tuple(_sqlite_columns(row)) for row in kept]
     session.connection().exec_driver_sql(_SQLITE_INSERT, rows)
+
+
+def kept_content(session: Session, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the content digest of every one of these (model, event id) that is kept, in one query."""
+    parameters: dict[str, Any]
+    if on_postgresql(session):
+        asked = "unnest(cast(:models AS text[]), cast(:ids AS text[])) AS asked (model, event_id)"
+        parameters = {"models": [model for model, _ in ids], "ids": [event_id for _, event_id in ids]}
+    else:
+        asked = "(SELECT value ->> 0 AS model, value ->> 1 AS event_id FROM json_each(:ids)) AS asked"
+        parameters = {"ids": json.dumps(ids, ensure_ascii=False)}
+    found = session.connection().execute(
+        text(
+            "SELECT model, event_id, content_digest "  # noqa: S608 our own words alone; every value is a parameter
+            f"FROM {asked} JOIN prediction_keys USING (model, event_id)"
+        ),
+        parameters,
+    )
+    return {(model, event_id): digest for model, event_id, digest in found}
 
 
 def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
@@ -157,6 +175,7 @@ _COLUMN_NAMES = (
     "token_count",
     "tokenizer_digest",
     "inclusion_probability",
+    "representative",
 )
 _KEYS_INSERT = "INSERT OR IGNORE INTO prediction_keys (model, event_id, content_digest, timestamp) VALUES (?, ?, ?, ?)"
 _SQLITE_INSERT = (
@@ -227,37 +246,51 @@ def partition_name(day: str) -> str:
     return f"predictions_{day.replace('-', '')}"
 
 
-def _ensure_partitions(session: Session, days: Iterable[str]) -> None:
-    names = {partition_name(day): day for day in sorted(days)}
+def make_partitions(engine: Engine, timestamps: Iterable[datetime]) -> None:
+    """Make the missing partitions of many days, a few a transaction; `insert_predictions` makes those of few itself.
+
+    A lock on every new table is held until its transaction ends, and PostgreSQL has room for some thousands in all.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    days = list(_partitions(timestamps).items())
+    if len(days) <= PARTITIONS_PER_TRANSACTION:
+        return
+    for start in range(0, len(days), PARTITIONS_PER_TRANSACTION):
+        with engine.begin() as connection:
+            _make_missing(connection, dict(days[start : start + PARTITIONS_PER_TRANSACTION]))
+
+
+def _partitions(timestamps: Iterable[datetime]) -> dict[str, date]:
+    days = {moment.astimezone(UTC).date() for moment in timestamps}
+    return {partition_name(day.isoformat()): day for day in sorted(days)}
+
+
+def _make_missing(connection: Connection, days: Mapping[str, date]) -> None:
+    if not _missing_partitions(connection, days):
+        return
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
+    for name in _missing_partitions(connection, days):
+        _make_partition(connection, name, datetime.combine(days[name], time(), UTC))
+
+
+def _missing_partitions(connection: Connection, names: Iterable[str]) -> list[str]:
     # asks pg_class and not to_regclass(), which may answer from a cache older than the lock
     question = text(
         "SELECT n FROM unnest(cast(:names AS text[])) AS n WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = n)"
     )
-    if not session.scalars(question, {"names": list(names)}).all():
-        return
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
-    for name in session.scalars(question, {"names": list(names)}).all():
-        start = datetime.fromisoformat(names[name]).replace(tzinfo=UTC)
-        # attaching, unlike CREATE … PARTITION OF, lets other transactions go on inserting
-        session.execute(text(f"CREATE TABLE {name} (LIKE predictions INCLUDING ALL)"))
-        session.execute(
-            text(
-                f"ALTER TABLE predictions ATTACH PARTITION {name} "
-                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{(start + timedelta(days=1)).isoformat()}')"
-            )
+    return sorted(connection.scalars(question, {"names": list(names)}))
+
+
+def _make_partition(connection: Connection, name: str, start: datetime) -> None:
+    # attaching, unlike CREATE … PARTITION OF, lets other transactions go on inserting
+    connection.execute(text(f"CREATE TABLE {name} (LIKE predictions INCLUDING ALL)"))
+    connection.execute(
+        text(
+            f"ALTER TABLE predictions ATTACH PARTITION {name} "
+            f"FOR VALUES FROM ('{start.isoformat()}') TO ('{(start + timedelta(days=1)).isoformat()}')"
         )
-
-
-def add_dead_letters(session: Session, rows: Sequence[DeadLetter]) -> None:
-    """Keep refused events."""
-    if rows:
-        session.execute(insert(DeadLetterRow), [{name: getattr(row, name) for name in LETTER_FIELDS} for row in rows])
-
-
-def list_dead_letters(session: Session, *, limit: int = 100) -> list[StoredDeadLetter]:
-    """Return the newest refused events first."""
-    found = session.scalars(select(DeadLetterRow).order_by(DeadLetterRow.id.desc()).limit(limit))
-    return [StoredDeadLetter(id=row.id, **{name: getattr(row, name) for name in LETTER_FIELDS}) for row in found]
+    )
 
 
 def add_counts(session: Session, counts: Mapping[tuple[str, str], int]) -> None:
@@ -294,13 +327,24 @@ def unembedded(session: Session, *, model: str, version: str, before: datetime, 
 
 
 def count_unembedded(session: Session) -> dict[tuple[str, str], int]:
-    """Return how many samples wait to be embedded, by (model, version)."""
-    found = session.execute(
-        select(Prediction.model, Prediction.version, func.count())
+    """Return how many samples wait to be embedded, by (model, version); those of no registered version under ("", "").
+
+    Events name what they like, and the names are labels of a metric.
+    """
+    waiting = (
+        select(Prediction.model, Prediction.version, func.count().label("n"))
         .where(~Prediction.embedded)
         .group_by(Prediction.model, Prediction.version)
+        .subquery()
     )
-    return {(model, version): count for model, version, count in found}
+    model, version = func.coalesce(ModelVersion.model, ""), func.coalesce(ModelVersion.version, "")
+    found = session.execute(
+        select(model, version, func.sum(waiting.c.n))
+        .select_from(waiting)
+        .outerjoin(ModelVersion, and_(ModelVersion.model == waiting.c.model, ModelVersion.version == waiting.c.version))
+        .group_by(model, version)
+    )
+    return {(name, number): int(count) for name, number, count in found}
 
 
 def predictions_by_id(session: Session, ids: Sequence[int]) -> dict[int, StoredPrediction]:
@@ -313,7 +357,7 @@ def predictions_by_id(session: Session, ids: Sequence[int]) -> dict[int, StoredP
 
 
 def prediction_mix(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> dict[str, int]:
-    """Return how many predictions of [start, end) carry each label."""
+    """Return how many predictions of the uniform sample in [start, end) carry each label."""
     found = session.execute(
         select(Prediction.label, func.count())
         .where(
@@ -321,6 +365,7 @@ def prediction_mix(session: Session, *, model: str, version: str, start: datetim
             Prediction.version == version,
             Prediction.timestamp >= start,
             Prediction.timestamp < end,
+            Prediction.representative,
             Prediction.label.is_not(None),
         )
         .group_by(Prediction.label)

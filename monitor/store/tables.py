@@ -111,6 +111,9 @@ class Prediction(Base):
     tokenizer_digest: Mapped[str | None]
     inclusion_probability: Mapped[float]
     embedded: Mapped[bool] = mapped_column(server_default=sql("false"))
+    representative: Mapped[bool] = mapped_column(
+        server_default=sql("true")
+    )  # of the uniform sample; sketches fold these
     __table_args__ = (
         Index("ix_predictions_model_version_timestamp", "model", "version", "timestamp"),
         Index(
@@ -121,6 +124,7 @@ class Prediction(Base):
             sqlite_where=sql("not embedded"),
             postgresql_where=sql("not embedded"),
         ),
+        {"sqlite_autoincrement": True},  # sketches refer to rows by id: a freed id is never given again
     )
 
 
@@ -150,6 +154,7 @@ class DeadLetterRow(Base):
     field: Mapped[str]
     reason: Mapped[str]
     payload: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)  # of source, index, field and payload: sent again it counts once
 
 
 class Counter(Base):

@@ -32,6 +32,7 @@ class NewPrediction(NamedTuple):
     token_count: int | None = None
     tokenizer_digest: str | None = None
     inclusion_probability: float = 1.0
+    representative: bool = True  # of the uniform sample at the model's rate, and not kept by a class floor alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class StoredPrediction:
     token_count: int | None
     tokenizer_digest: str | None
     inclusion_probability: float
-    representative: bool = True
+    representative: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from monitor.capture import Answer, Kind, Prepared, QueueFull, Writer, prepare_labels, prepare_predictions
+from monitor.capture import Answer, Kind, Prepared, prepare_labels, prepare_predictions
 from monitor.clock import Clock
 from monitor.errors import TryAgainLater
 from monitor.events import LabelEvent, PredictionEvent
 from monitor.policy import Policy
 from monitor.sampling import Sampler
 from monitor.web.problems import problem
+from monitor.writer import QueueFull, Writer
 
 MAX_EVENTS = 5_000
 MAX_BODY_BYTES = 16 << 20

@@ -47,4 +47,4 @@ def test_memory_of_floors_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, policy = Sampler(), ModelPolicy(version="1", sampling_rate=0.5, class_floor_per_hour=1)
     for hour in range(24):
         sampler.probability(policy, model="m", label="a", timestamp=AT.replace(hour=hour))
-    assert len(sampler._arrived) <= 10
+    assert len(sampler._granted) <= 10

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.app import create_app
-from monitor.capture import Writer, prepare_predictions
+from monitor.capture import prepare_predictions
 from monitor.clock import ReplayedClock
 from monitor.errors import TryAgainLater
 from monitor.policy import CapturePolicy, ModelPolicy, Policy
 from monitor.sampling import Sampler
 from monitor.settings import Settings
+from monitor.writer import Writer
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 POLICY = Policy(models={"intents": ModelPolicy(version="1"), "sampled": ModelPolicy(version="1", sampling_rate=0.3)})
