@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from registry.client import Registry
     from registry.model import ResolvedModel
 
+_Key = tuple[str, str, str, str, int | None]
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -64,7 +66,7 @@ class RegistryModels:
     def __init__(self, registry: "Registry", *, device: str = "auto") -> None:
         self.registry = registry
         self._device = device
-        self._loaded: dict[tuple[str, str, str, str, int | None], LoadedModel] = {}
+        self._loaded: dict[_Key, LoadedModel] = {}
 
     def resolve(self, reference: str) -> "ResolvedModel":
         """Resolve a reference. Raises InputError or TryAgainLater with the registry's one line."""
@@ -72,8 +74,9 @@ class RegistryModels:
             return self.registry.resolve(parse_ref(reference))
 
     def version_of(self, reference: str) -> str:
-        """Return the version that a reference means now."""
-        return self.resolve(reference).version
+        """Return the version that a reference means now, without fetching it."""
+        with _told():
+            return self.registry.version_of(parse_ref(reference))
 
     def tag_baseline(self, name: str, version: str, digest: str) -> None:
         """Name the baseline on the registered version, so that the registry's readers find it."""
@@ -81,13 +84,20 @@ class RegistryModels:
             self.registry.set_version_tag(name, version, BASELINE_DIGEST_TAG, digest)
 
     def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
-        """Return the model with its encoder; the digest is taken anew, so that overwritten files are seen."""
+        """Return the model with its encoder; its files are hashed anew whenever they are read."""
         resolved = self.resolve(f"{name}/{version}")
-        key = (name, resolved.version, resolved.model_digest, policy.pooling, policy.max_length)
-        if key not in self._loaded:
+        loaded = self._loaded.get(_key(resolved, policy))
+        if loaded is None:
+            with _told():
+                resolved = self.registry.verified(resolved)
             encoder = load_encoder(resolved.path, policy=policy, device=self._device)
-            self._loaded = {key: LoadedModel(name, resolved.version, resolved.model_digest, encoder)}
-        return self._loaded[key]
+            loaded = LoadedModel(name, resolved.version, resolved.model_digest, encoder)
+            self._loaded = {_key(resolved, policy): loaded}
+        return loaded
+
+
+def _key(resolved: "ResolvedModel", policy: ModelPolicy) -> _Key:
+    return (resolved.name, resolved.version, resolved.model_digest, policy.pooling, policy.max_length)
 
 
 def load_encoder(folder: Path, *, policy: ModelPolicy, device: str = "auto") -> "Encoder":

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,15 +23,18 @@ for _name, _value in {
 
 import mlflow  # noqa: E402 the environment above must stand before mlflow reads it
 from mlflow.exceptions import MlflowException  # noqa: E402 likewise
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402 likewise
 from mlflow.tracking import MlflowClient  # noqa: E402 likewise
+from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402 likewise
 
 from registry.baseline import MODEL_DIGEST_TAG  # noqa: E402 likewise
 from registry.errors import ArtifactRefused, ModelNotFound, RegistryError, RegistryUnreachable  # noqa: E402 likewise
-from registry.layout import keep, lay_out  # noqa: E402 likewise
-from registry.model import ModelRef, ResolvedModel, checked_files, content_digest  # noqa: E402 likewise
-from registry.tokenizer import tokenizer_files_digest  # noqa: E402 likewise
+from registry.layout import INCOMING, checkpoint_folder, holds, keep, lay_out  # noqa: E402 likewise
+from registry.model import ModelRef, ResolvedModel, checked_files  # noqa: E402 likewise
+from registry.stamps import Stamp, drop_stamp, fingerprint, read_stamp, write_stamp  # noqa: E402 likewise
 
 EXPERIMENT = "driftwarden"
+LEFTOVER_SECONDS = 86_400
 NOT_FOUND = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
 
 _T = TypeVar("_T")
@@ -46,24 +51,50 @@ class Registry:
             database.parent.mkdir(parents=True, exist_ok=True)
         self._client = self._ask("open", lambda: MlflowClient(tracking_uri, tracking_uri))
 
-    def resolve(self, ref: ModelRef) -> ResolvedModel:
-        """Return the version a reference means, its checkpoint downloaded, checked and cached.
+    def version_of(self, ref: ModelRef) -> str:
+        """Return the version a reference means now; looks it up and fetches nothing.
 
-        Raises ModelNotFound, ArtifactRefused or RegistryUnreachable.
+        Raises ModelNotFound or RegistryUnreachable.
+        """
+        return str(self._ask(str(ref), lambda: self._find(ref)).version)
+
+    def resolve(self, ref: ModelRef) -> ResolvedModel:
+        """Return the version a reference means, its checkpoint checked and cached.
+
+        It is fetched once, and again when its address, last change, files (path, size and, on a local store, time of
+        change) or digest tag are no longer those of its stamp. The cached content is not hashed: `verified` does
+        that. Raises ModelNotFound, ArtifactRefused or RegistryUnreachable.
         """
         found = self._ask(str(ref), lambda: self._find(ref))
-        version = str(found.version)
-        source = self._ask(str(ref), lambda: self._client.get_model_version_download_uri(ref.name, version))
-        folder = self._download(f"{ref.name}/{version}", source)
+        version, tag = str(found.version), dict(found.tags).get(MODEL_DIGEST_TAG)
+        what = f"{ref.name}/{version}"
+        source = self._ask(what, lambda: self._client.get_model_version_download_uri(ref.name, version))
+        listing = self._ask(f"{what}: artifacts at {source}", lambda: self._listing(source))
+        told = fingerprint(source, int(found.last_updated_timestamp or 0), listing)
+        stamp = read_stamp(self.cache_dir, name=ref.name, version=version)
+        if stamp is None or not self._holds_for(stamp, told, tag):
+            digest = self._download(what, source)
+            stamp = Stamp(name=ref.name, version=version, fingerprint=told, digest_tag=tag, model_digest=digest)
+            write_stamp(self.cache_dir, stamp)
         return ResolvedModel(
             name=ref.name,
             version=version,
             aliases=tuple(sorted(found.aliases)),
-            path=folder,
-            model_digest=content_digest(folder),
-            tokenizer_digest_files=tokenizer_files_digest(folder),
+            path=checkpoint_folder(self.cache_dir, stamp.model_digest),
+            model_digest=stamp.model_digest,
+            pinned_digest=tag,
             run_id=found.run_id or None,
         )
+
+    def verified(self, resolved: ResolvedModel) -> ResolvedModel:
+        """Hash the cached content before it is loaded; return the model, fetched again when the cache was damaged.
+
+        Raises what `resolve` raises.
+        """
+        if holds(resolved.path, resolved.model_digest):
+            return resolved
+        drop_stamp(self.cache_dir, name=resolved.name, version=resolved.version)
+        return self.resolve(ModelRef(resolved.name, version=resolved.version))
 
     def register_checkpoint(
         self, model: Any, tokenizer: Any, *, name: str, alias: str | None, tags: Mapping[str, str]
@@ -75,8 +106,12 @@ class Registry:
         if alias is not None:
             self.set_alias(name, alias, ref.version or "")
         resolved = self.resolve(ref)
-        self.set_version_tag(name, resolved.version, MODEL_DIGEST_TAG, resolved.model_digest)
-        return resolved
+        self.pin(name, resolved.version, resolved.model_digest)
+        return replace(resolved, pinned_digest=resolved.model_digest)
+
+    def pin(self, name: str, version: str, model_digest: str) -> None:
+        """Write on a version which content it has; other content is not loaded under its name."""
+        self.set_version_tag(name, version, MODEL_DIGEST_TAG, model_digest)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
@@ -98,9 +133,32 @@ class Registry:
             return self._client.get_model_version(ref.name, ref.version)
         return self._client.get_model_version_by_alias(ref.name, ref.alias)
 
-    def _download(self, what: str, source: str) -> Path:
+    def _holds_for(self, stamp: Stamp, told: str, tag: str | None) -> bool:
+        return (
+            stamp.fingerprint == told
+            and tag in {stamp.digest_tag, stamp.model_digest}  # a version is pinned right after it was fetched
+            and checkpoint_folder(self.cache_dir, stamp.model_digest).is_dir()
+        )
+
+    def _listing(self, source: str) -> list[tuple[str, int, int]]:
+        if urlsplit(source).scheme in {"", "file"}:
+            folder = Path(local_file_uri_to_path(source))
+            changed = [(path, path.lstat()) for path in folder.rglob("*") if not path.is_dir()]
+            return [(path.relative_to(folder).as_posix(), at.st_size, at.st_mtime_ns) for path, at in changed]
+        artifacts = get_artifact_repository(source, self.tracking_uri, self.tracking_uri)
+        files, folders = [], [None]
+        while folders:
+            for entry in artifacts.list_artifacts(folders.pop()):
+                if entry.is_dir:
+                    folders.append(entry.path)
+                else:
+                    files.append((str(entry.path), int(entry.file_size or 0), 0))
+        return files
+
+    def _download(self, what: str, source: str) -> str:
         self.cache_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.cache_dir, prefix=".incoming-") as holder:
+        with TemporaryDirectory(dir=self.cache_dir, prefix=INCOMING) as holder:
+            _sweep(self.cache_dir, now=Path(holder).stat().st_mtime)
             # a file store answers with its own folder and not a copy, so the destination is always named
             artifact = Path(holder, "artifact")
             artifact.mkdir()
@@ -164,6 +222,13 @@ class Registry:
         except Exception as error:  # mlflow passes through what its stores and transports raise
             line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise RegistryUnreachable(f"{what}: registry {_shown(self.tracking_uri)} failed ({line})") from error
+
+
+def _sweep(cache_dir: Path, *, now: float) -> None:
+    """Remove what downloads that were cut off left more than a day before `now` (POSIX seconds)."""
+    for left in cache_dir.glob(f"{INCOMING}*"):
+        if now - left.lstat().st_mtime > LEFTOVER_SECONDS:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _sqlite_file(tracking_uri: str) -> Path | None:

@@ -8,6 +8,8 @@ from registry.errors import ArtifactRefused
 from registry.model import checked_files, content_digest
 from registry.tokenizer import TOKENIZER_FILES
 
+INCOMING = ".incoming-"  # what is being written; left behind only by a crash
+
 
 def lay_out(artifact: Path, destination: Path) -> Path:
     """Copy model and tokenizer files of an mlflow.transformers model (or a plain checkpoint) into one folder.
@@ -45,12 +47,17 @@ def _is_checkpoint(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
-def keep(folder: Path, cache_dir: Path) -> Path:
-    """Move a folder into the cache under its content digest, durably and in one step; return where it lies."""
+def checkpoint_folder(cache_dir: Path, digest: str) -> Path:
+    """Return where the cache keeps the checkpoint of a content digest."""
+    return cache_dir / "models" / digest.removeprefix("sha256:")
+
+
+def keep(folder: Path, cache_dir: Path) -> str:
+    """Move a folder into the cache under its content digest, durably and in one step; return the digest."""
     digest = content_digest(folder)
-    final = cache_dir / "models" / digest.removeprefix("sha256:")
-    if _holds(final, digest):
-        return final
+    final = checkpoint_folder(cache_dir, digest)
+    if holds(final, digest):
+        return digest
     for path in [*checked_files(folder), *(path for path in folder.rglob("*") if path.is_dir()), folder]:
         _flush(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -59,13 +66,14 @@ def keep(folder: Path, cache_dir: Path) -> Path:
     try:
         folder.rename(final)
     except OSError:
-        if not _holds(final, digest):  # another process may have put the same content there first
+        if not holds(final, digest):  # another process may have put the same content there first
             raise
     _flush(final.parent)
-    return final
+    return digest
 
 
-def _holds(folder: Path, digest: str) -> bool:
+def holds(folder: Path, digest: str) -> bool:
+    """Return whether a folder holds exactly the content of a digest."""
     try:
         return folder.is_dir() and content_digest(folder) == digest
     except ArtifactRefused:

@@ -29,14 +29,14 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model version whose checkpoint lies, verified, in the cache."""
+    """A model version whose checkpoint lies in the cache; `pinned_digest` is what its tag says, or None."""
 
     name: str
     version: str
     aliases: tuple[str, ...]
     path: Path
     model_digest: str
-    tokenizer_digest_files: str
+    pinned_digest: str | None
     run_id: str | None
 
 

@@ -1,5 +1,6 @@
 """The embedded registry: MLflow on a SQLite file, artifacts beside it."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,76 @@ def test_overwritten_files_change_the_digest_and_pickles_are_refused(
     pickled.unlink()
 
 
-def test_a_damaged_cache_is_made_anew(registry: Registry, registered: ResolvedModel) -> None:
+def test_a_damaged_cache_is_made_anew_when_its_content_is_verified(
+    registry: Registry, registered: ResolvedModel
+) -> None:
     (registered.path / "config.json").write_text("{}")
-    again = registry.resolve(parse_ref("intents@champion"))
+    again = registry.verified(registry.resolve(parse_ref("intents@champion")))
     assert again.path == registered.path
     assert content_digest(again.path) == registered.model_digest
+
+
+def test_a_version_that_is_cached_is_not_fetched_again(registry: Registry, registered: ResolvedModel) -> None:
+    first = registry.resolve(parse_ref("intents@champion"))
+    (registered.path / "config.json").write_text("a fetch would mend this")
+    assert registry.version_of(parse_ref("intents@champion")) == registered.version
+    assert registry.resolve(parse_ref("intents@champion")) == first
+    registry.set_version_tag("intents", registered.version, "driftwarden.baseline_digest", "sha256:11")
+    registry.resolve(parse_ref("intents@champion"))
+    assert (registered.path / "config.json").read_text() == "a fetch would mend this"
+    assert content_digest(registry.verified(first).path) == registered.model_digest
+
+
+def test_the_version_of_a_reference_is_known_although_its_artifacts_are_gone(
+    tmp_path: Path, tiny: tuple[Any, Any]
+) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "cache")
+    registry.register_checkpoint(*tiny, name="intents", alias="champion", tags={})
+    shutil.rmtree(tmp_path / "artifacts")
+    shutil.rmtree(tmp_path / "cache")
+    assert registry.version_of(parse_ref("intents@champion")) == "1"
+    with pytest.raises(ModelNotFound, match="intents@nobody"):
+        registry.version_of(parse_ref("intents@nobody"))
+
+
+@pytest.mark.parametrize("torn", ["", "{", "[]", '{"name": "intents"}'])
+def test_a_stamp_that_cannot_be_read_means_fetching(
+    registry: Registry, registered: ResolvedModel, home: Path, torn: str
+) -> None:
+    for stamp in (home / "cache" / "stamps").iterdir():
+        stamp.write_text(torn)
+    (registered.path / "config.json").write_text("{}")
+    assert content_digest(registry.resolve(parse_ref("intents/1")).path) == registered.model_digest
+
+
+def test_weights_of_the_same_size_written_over_a_version_are_noticed(
+    registry: Registry, registered: ResolvedModel, home: Path
+) -> None:
+    weights = next((home / "artifacts").rglob("model.safetensors"))
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-4] + b"\x00\x00\x80\x3f")
+    changed = registry.resolve(parse_ref("intents/1"))
+    assert changed.model_digest != registered.model_digest == changed.pinned_digest
+    weights.write_bytes(kept)
+    assert registry.resolve(parse_ref("intents/1")).model_digest == registered.model_digest
+
+
+def test_what_a_cut_off_download_left_is_swept_after_a_day(
+    registry: Registry, registered: ResolvedModel, home: Path
+) -> None:
+    old, fresh = home / "cache" / ".incoming-old", home / "cache" / ".incoming-fresh"
+    for left in (old, fresh):
+        (left / "artifact").mkdir(parents=True)
+    torn = home / "cache" / ".incoming-stamp"
+    torn.write_text("{")
+    two_days_ago = fresh.stat().st_mtime - 2 * 86_400
+    for left in (old, torn):
+        os.utime(left, (two_days_ago, two_days_ago))
+    shutil.rmtree(home / "cache" / "stamps")
+    registry.resolve(parse_ref("intents/1"))
+    assert sorted(left.name for left in (home / "cache").glob(".incoming-*")) == [".incoming-fresh"]
+    fresh.joinpath("artifact").rmdir()
+    fresh.rmdir()
 
 
 def test_an_unreachable_server_is_said_in_one_line(tmp_path: Path) -> None:
