@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from detectors.errors import DetectorError
 from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference
-from monitor.models import LoadedModel
+from monitor.models import LoadedModel, require_pinned
 from monitor.texts import TextTable
 
 CHUNK = 2048
@@ -47,12 +48,22 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
 
 
 def build_baseline(
-    model: LoadedModel, table: TextTable, *, engine: Engine, seed: int, progress: Any = None, clock: Clock | None = None
+    model: LoadedModel,
+    table: TextTable,
+    *,
+    engine: Engine,
+    seed: int,
+    accept_new_digest: bool = False,
+    progress: Any = None,
+    clock: Clock | None = None,
 ) -> store.StoredBaseline:
     """Embed the reference, fit the basis, and store both under their content digest.
 
-    Raises InputError for too few or constant texts.
+    Raises InputError for too few or constant texts, and for a model whose digest is not the one recorded for its
+    version, unless the new one is accepted.
     """
+    if not accept_new_digest:
+        _require_recorded_digest(engine, model)
     observed = observe(model, table, progress=progress)
     try:
         reference = build_reference(observed, rng=np.random.default_rng(seed))
@@ -86,3 +97,10 @@ def build_baseline(
         )
         store.save_baseline(session, built)
     return built
+
+
+def _require_recorded_digest(engine: Engine, model: LoadedModel) -> None:
+    with Session(engine) as session:
+        recorded = [one for one in store.versions(session) if (one.model, one.version) == (model.name, model.version)]
+    for one in recorded:
+        require_pinned(model.name, model.version, pinned=one.model_digest, found=model.model_digest)

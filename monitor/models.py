@@ -83,13 +83,24 @@ class RegistryModels:
         with _told():
             self.registry.set_version_tag(name, version, BASELINE_DIGEST_TAG, digest)
 
-    def load(self, name: str, version: str, policy: ModelPolicy) -> LoadedModel:
-        """Return the model with its encoder; its files are hashed anew whenever they are read."""
+    def pin(self, name: str, version: str, model_digest: str) -> None:
+        """Write on the registered version which content it has."""
+        with _told():
+            self.registry.pin(name, version, model_digest)
+
+    def load(self, name: str, version: str, policy: ModelPolicy, *, accept_new_digest: bool = False) -> LoadedModel:
+        """Return the model with its encoder; its files are hashed anew whenever they are read.
+
+        Raises InputError when their digest is not the one the version was pinned at, unless that is accepted.
+        """
         resolved = self.resolve(f"{name}/{version}")
         loaded = self._loaded.get(_key(resolved, policy))
         if loaded is None:
             with _told():
                 resolved = self.registry.verified(resolved)
+        if resolved.pinned_digest is not None and not accept_new_digest:
+            require_pinned(name, version, pinned=resolved.pinned_digest, found=resolved.model_digest)
+        if loaded is None:
             encoder = load_encoder(resolved.path, policy=policy, device=self._device)
             loaded = LoadedModel(name, resolved.version, resolved.model_digest, encoder)
             self._loaded = {_key(resolved, policy): loaded}
@@ -98,6 +109,15 @@ class RegistryModels:
 
 def _key(resolved: "ResolvedModel", policy: ModelPolicy) -> _Key:
     return (resolved.name, resolved.version, resolved.model_digest, policy.pooling, policy.max_length)
+
+
+def require_pinned(name: str, version: str, *, pinned: str, found: str) -> None:
+    """Raise InputError when a version's content is not what it was pinned at."""
+    if pinned != found:
+        raise InputError(
+            f"{name}/{version} was pinned at {pinned} and holds {found} now: its files were overwritten; register them "
+            f"as a new version, or pin this one anew: driftwarden baseline {name}/{version} … --accept-new-digest"
+        )
 
 
 def load_encoder(folder: Path, *, policy: ModelPolicy, device: str = "auto") -> "Encoder":

@@ -17,6 +17,9 @@ def baseline(
     model: ModelArgument,
     reference: Annotated[Path, typer.Option(help="Reference texts: .jsonl, .csv or .parquet with a text column.")],
     seed: Annotated[int, typer.Option(help="Seed of the projection and cells.", min=0)] = 0,
+    accept_new_digest: Annotated[
+        bool, typer.Option("--accept-new-digest", help="Pin a version anew whose registered files were overwritten.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Build what later windows of a model version are compared with, and tag the registered version with its digest."""
@@ -30,10 +33,14 @@ def baseline(
     models = RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
     resolved = models.resolve(model)
     policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
-    loaded = models.load(resolved.name, resolved.version, policy)
+    loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
     engine = open_store(settings)
     with progress("texts", quiet=as_json) as advance:
-        built = build_baseline(loaded, table, engine=engine, seed=seed, progress=advance)
+        built = build_baseline(
+            loaded, table, engine=engine, seed=seed, accept_new_digest=accept_new_digest, progress=advance
+        )
+    if accept_new_digest:
+        models.pin(resolved.name, resolved.version, built.model_digest)
     models.tag_baseline(resolved.name, resolved.version, built.digest)
     if as_json:
         print_json({"model": built.model, "version": built.version, "digest": built.digest, **built.summary})

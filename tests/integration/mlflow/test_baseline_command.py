@@ -1,0 +1,116 @@
+"""`driftwarden baseline` against a real registry: what it pins, and what it refuses."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mlflow", reason="needs the registry extra")
+pytest.importorskip("transformers", reason="needs the models extra")
+
+from monitor import cli
+from monitor.errors import InputError
+from monitor.models import RegistryModels
+from monitor.policy import DEFAULTS
+from registry.client import Registry
+from registry.model import ModelRef, ResolvedModel
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:::mlflow"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+Command = Callable[..., int]
+WORDS = ["order", "parcel", "refund", "password", "invoice", "late", "please", "where"]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "cache")
+
+
+@pytest.fixture
+def registered(registry: Registry, tiny: tuple[Any, Any]) -> ResolvedModel:
+    return registry.register_checkpoint(*tiny, name="intents", alias="champion", tags={})
+
+
+@pytest.fixture
+def weights(registered: ResolvedModel, tmp_path: Path) -> Path:
+    return next((tmp_path / "artifacts").rglob("model.safetensors"))
+
+
+@pytest.fixture
+def baseline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registered: ResolvedModel) -> Command:
+    monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", f"sqlite:///{tmp_path}/driftwarden.db")
+    monkeypatch.setenv("DRIFTWARDEN_MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("DRIFTWARDEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DRIFTWARDEN_POLICY_FILE", str(tmp_path / "none.toml"))
+    rng = np.random.default_rng(0)
+    texts = [{"id": i, "text": " ".join(rng.choice(WORDS, size=5))} for i in range(200)]
+    reference = tmp_path / "reference.jsonl"
+    reference.write_text("".join(json.dumps(one) + "\n" for one in texts), encoding="utf-8")
+
+    def run(*options: str, file: Path = reference) -> int:
+        arguments = ["driftwarden", "baseline", "intents@champion", "--reference", str(file), "--json", *options]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    return run
+
+
+def overwrite(weights: Path) -> None:
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
+
+
+def test_an_overwritten_version_is_refused_until_its_new_digest_is_accepted(
+    baseline: Command,
+    registry: Registry,
+    registered: ResolvedModel,
+    weights: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert baseline() == 0
+    overwrite(weights)
+    capsys.readouterr()
+    assert baseline() == 2
+    said = capsys.readouterr().err.strip()
+    changed = registry.resolve(ModelRef("intents", version="1"))
+    assert registered.model_digest in said
+    assert changed.model_digest in said
+    assert len(said.splitlines()) == 1
+    assert registry.version_tags("intents", "1")["driftwarden.model_digest"] == registered.model_digest
+    assert baseline("--accept-new-digest") == 0
+    assert registry.version_tags("intents", "1")["driftwarden.model_digest"] == changed.model_digest
+    assert baseline() == 0
+
+
+def test_a_version_without_a_tag_is_pinned_by_the_store(
+    baseline: Command,
+    registry: Registry,
+    registered: ResolvedModel,
+    weights: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry._client.delete_model_version_tag("intents", "1", "driftwarden.model_digest")
+    assert baseline() == 0
+    overwrite(weights)
+    assert baseline() == 2
+    assert registered.model_digest in capsys.readouterr().err
+    assert baseline("--accept-new-digest") == 0
+
+
+def test_a_model_whose_digest_is_not_its_tag_does_not_embed(
+    registry: Registry, registered: ResolvedModel, weights: Path
+) -> None:
+    models = RegistryModels(registry, device="cpu")
+    assert models.load("intents", "1", DEFAULTS).model_digest == registered.model_digest
+    overwrite(weights)
+    with pytest.raises(InputError, match=registered.model_digest):
+        models.load("intents", "1", DEFAULTS)
