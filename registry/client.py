@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,6 +38,12 @@ EXPERIMENT = "driftwarden"
 LEFTOVER_SECONDS = 86_400
 NOT_FOUND = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
 
+# what stands between // and the last @ of a URL, and values of query parameters that are secrets
+_SECRET = re.compile(
+    r"""(?<!/)(//)(?!/)[^\s'"]+(?=@)|([?&][\w-]*(?:password|passwd|pwd|token|secret|key|sig|signature)=)[^\s&#'"]+""",
+    re.IGNORECASE,
+)
+
 _T = TypeVar("_T")
 
 
@@ -45,6 +52,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, cache_dir: Path) -> None:
         self.tracking_uri, self.cache_dir = tracking_uri, cache_dir
+        self._shown = unquote(without_secrets(tracking_uri))
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         if (database := _sqlite_file(tracking_uri)) is not None:
@@ -215,13 +223,27 @@ class Registry:
         except RegistryError:
             raise
         except MlflowException as error:
-            line = " ".join(str(error).split())[:200]
+            asked, line = without_secrets(what), _one_line(str(error))
             if error.error_code in NOT_FOUND:
-                raise ModelNotFound(f"{what}: not in the registry {_shown(self.tracking_uri)} ({line})") from error
-            raise RegistryUnreachable(f"{what}: registry {_shown(self.tracking_uri)} failed ({line})") from error
+                raise ModelNotFound(f"{asked}: not in the registry {self._shown} ({line})") from error
+            raise RegistryUnreachable(f"{asked}: registry {self._shown} failed ({line})") from error
         except Exception as error:  # mlflow passes through what its stores and transports raise
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise RegistryUnreachable(f"{what}: registry {_shown(self.tracking_uri)} failed ({line})") from error
+            asked, line = without_secrets(what), _one_line(f"{type(error).__name__}: {error}")
+            raise RegistryUnreachable(f"{asked}: registry {self._shown} failed ({line})") from error
+
+
+def without_secrets(line: str) -> str:
+    """Return a line whose URLs name no user, password or token.
+
+    >>> without_secrets("http://bob:pw@host/x?token=t&n=1 failed")
+    'http://***@host/x?token=***&n=1 failed'
+    """
+    return _SECRET.sub(r"\1\2***", line)
+
+
+def _one_line(said: str) -> str:
+    # secrets go first: a cut could leave half a password without the @ that gives it away
+    return " ".join(without_secrets(said).split())[:200]
 
 
 def _sweep(cache_dir: Path, *, now: float) -> None:
@@ -234,8 +256,3 @@ def _sweep(cache_dir: Path, *, now: float) -> None:
 def _sqlite_file(tracking_uri: str) -> Path | None:
     prefix = "sqlite:///"
     return Path(tracking_uri.removeprefix(prefix)) if tracking_uri.startswith(prefix) else None
-
-
-def _shown(tracking_uri: str) -> str:
-    parts = urlsplit(tracking_uri)
-    return unquote(tracking_uri) if "@" not in parts.netloc else f"{parts.scheme}://***@{parts.netloc.rsplit('@')[-1]}"

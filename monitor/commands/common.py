@@ -41,7 +41,7 @@ def open_store(settings: "Settings") -> "Engine":
         if fresh:
             store.upgrade_schema(engine)
         store.require_current_schema(engine)
-    except store.StaleSchema as error:
+    except (store.StaleSchema, store.BadUrl) as error:
         raise InputError(str(error)) from error
     except store.StoreError as error:
         raise TryAgainLater(str(error)) from error

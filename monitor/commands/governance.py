@@ -46,12 +46,14 @@ def example() -> None:
 def upgrade(as_json: JsonFlag = False) -> None:
     """Bring the database to the current schema; safe to repeat."""
     from monitor import store
-    from monitor.errors import TryAgainLater
+    from monitor.errors import InputError, TryAgainLater
 
     settings = read_settings()
     try:
         engine = store.open_engine(settings.database_url)
         store.upgrade_schema(engine)
+    except store.BadUrl as error:
+        raise InputError(str(error)) from error
     except store.StoreError as error:
         raise TryAgainLater(str(error)) from error
     if as_json:

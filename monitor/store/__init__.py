@@ -2,6 +2,7 @@
 
 from monitor.store.dead_letters import add_dead_letters, list_dead_letters
 from monitor.store.engine import (
+    BadUrl,
     StaleSchema,
     StoreError,
     open_engine,
@@ -67,6 +68,7 @@ from monitor.store.types import (
 )
 
 __all__ = [
+    "BadUrl",
     "DeadLetter",
     "InsertOutcome",
     "Lease",

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -24,24 +24,21 @@ class StoreError(Exception):
     """The database cannot be reached or used now; one line, without secrets."""
 
 
+class BadUrl(StoreError):
+    """The setting is no URL of a database that this code can use."""
+
+
 class StaleSchema(StoreError):
     """The schema is not the one this code was written for."""
 
 
 def open_engine(url: str) -> Engine:
-    """Open a database by URL and prove that it answers. Raises StoreError naming the URL without its password."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError(
-            "DRIFTWARDEN_DATABASE_URL is no database URL; use sqlite:///path or postgresql://user@host/name"
-        ) from None
+    """Open a database by URL and prove that it answers.
+
+    Raises BadUrl, or StoreError naming the URL without its passwords.
+    """
+    parsed = _read_url(url)
     kind = parsed.get_backend_name()
-    if kind not in {"sqlite", "postgresql"}:
-        raise StoreError(f"DRIFTWARDEN_DATABASE_URL must be sqlite:///path or postgresql://…, got {kind}://…")
-    if kind == "sqlite" and parsed.database and not Path(parsed.database).absolute().parent.is_dir():
-        raise StoreError(f"{parsed.database}: its folder does not exist")
-    shown = parsed.render_as_string(hide_password=True)
     if kind == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     options: dict[str, Any] = (
@@ -50,15 +47,38 @@ def open_engine(url: str) -> Engine:
         else {"connect_args": {"connect_timeout": 5, "options": "-c timezone=UTC"}, "pool_pre_ping": True}
     )
     try:
-        engine = create_engine(parsed, json_serializer=_to_json, **options)
+        engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True, **options)
         if kind == "sqlite":
             _set_up_sqlite(engine)
         with engine.connect():
             pass
     except (SQLAlchemyError, ImportError) as error:
         cause = error.__cause__ or getattr(error, "orig", None) or error
-        raise StoreError(f"database {shown} does not answer ({_one_line(cause)})") from error
+        raise StoreError(f"database {_shown(parsed)} does not answer ({_one_line(cause)})") from error
+    except ValueError as error:  # a query parameter of a wrong kind
+        raise BadUrl(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {_one_line(error)}") from None
     return engine
+
+
+def _read_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError, and its text holds the password
+        raise BadUrl(
+            "DRIFTWARDEN_DATABASE_URL is no database URL; use sqlite:///path or postgresql://user@host:5432/name"
+        ) from None
+    kind = parsed.get_backend_name()
+    if kind not in {"sqlite", "postgresql"}:
+        raise BadUrl(f"DRIFTWARDEN_DATABASE_URL must be sqlite:///path or postgresql://…, got {kind}://…")
+    if kind == "sqlite" and parsed.database and not Path(parsed.database).absolute().parent.is_dir():
+        raise StoreError(f"{parsed.database}: its folder does not exist")
+    return parsed
+
+
+def _shown(url: URL) -> str:
+    secrets = [name for name in url.query if "password" in name.lower()]
+    masked = url.update_query_dict(dict.fromkeys(secrets, "***"))
+    return masked.set(drivername=url.get_backend_name()).render_as_string().replace("%2A%2A%2A", "***")
 
 
 def _one_line(error: BaseException) -> str:

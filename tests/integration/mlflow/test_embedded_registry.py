@@ -11,7 +11,7 @@ pytest.importorskip("mlflow", reason="needs the registry extra")
 pytest.importorskip("transformers", reason="needs the models extra")
 
 from monitor.embed import Encoder
-from registry.client import Registry
+from registry.client import Registry, without_secrets
 from registry.errors import ArtifactRefused, ModelNotFound, RegistryUnreachable
 from registry.model import ModelRef, ResolvedModel, content_digest, parse_ref
 
@@ -178,3 +178,35 @@ def test_an_unreachable_server_is_said_in_one_line(tmp_path: Path) -> None:
         Registry("http://127.0.0.1:9", tmp_path).resolve(parse_ref("intents@champion"))
     assert "http://127.0.0.1:9" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://bob:S3cret@127.0.0.1:9",
+        "http://bob:S3cr@et@127.0.0.1:9",
+        "http://bob:S3c/ret@127.0.0.1:9",
+        "http://127.0.0.1:9/?access_token=S3cret&n=1",
+    ],
+)
+def test_no_line_of_an_unreachable_registry_names_a_secret(tmp_path: Path, address: str) -> None:
+    with pytest.raises(RegistryUnreachable) as caught:
+        Registry(address, tmp_path).resolve(parse_ref("intents@champion"))
+    said = str(caught.value)
+    assert not any(part in said for part in ("S3c", "cr@et", "ret@", "cret"))
+    assert "***" in said
+    assert "127.0.0.1:9" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("GET 'https://u:p@h/a' and s3://k:v@b", "GET 'https://***@h/a' and s3://***@b"),
+        ("postgresql://h/x?user=bob&password=S3&n=1", "postgresql://h/x?user=bob&password=***&n=1"),
+        ("file:///srv/a@b/mlflow.db", "file:///srv/a@b/mlflow.db"),
+        ("https://h/a?X-Amz-Signature=0f&x=1#top", "https://h/a?X-Amz-Signature=***&x=1#top"),
+        ("models:/intents@champion", "models:/intents@champion"),
+    ],
+)
+def test_secrets_and_nothing_else_are_hidden(line: str, shown: str) -> None:
+    assert without_secrets(line) == shown

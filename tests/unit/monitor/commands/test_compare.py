@@ -132,6 +132,18 @@ def test_an_unreachable_database_is_75(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [("dead-letters",), ("db", "upgrade")])
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x", "postgresql://user:secret@127.0.0.1:port/x"])
+def test_a_database_url_that_cannot_be_read_is_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", url)
+    assert driftwarden(monkeypatch, *command) == 2
+    error = capsys.readouterr().err
+    assert "DRIFTWARDEN_DATABASE_URL" in error
+    assert "secret" not in error
+
+
 def test_texts_are_compared_through_a_local_checkpoint(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alembic import command
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from monitor import store
@@ -343,6 +344,9 @@ def test_a_transaction_that_fails_leaves_nothing(engine: Engine) -> None:
         ("nonsense", "no database URL"),
         ("sqlite:////no/such/folder/a.db", "folder does not exist"),
         ("postgresql://user:secret@127.0.0.1:9/x", r"postgresql://user:\*\*\*@127"),
+        ("postgresql://127.0.0.1:9/x?user=u&password=secret", r"x\?.*password=\*\*\*"),
+        ("postgresql://user:secret@127.0.0.1:port/x", "no database URL"),
+        ("sqlite:////tmp/a.db?timeout=long", r"timeout=long: .*'long'"),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_said_in_one_line(url: str, said: str) -> None:
@@ -350,3 +354,9 @@ def test_a_database_that_cannot_be_opened_is_said_in_one_line(url: str, said: st
         store.open_engine(url)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_an_error_of_the_database_names_no_value(engine: Engine) -> None:
+    with pytest.raises(SQLAlchemyError) as caught, engine.begin() as connection:
+        connection.execute(text("INSERT INTO no_such_table VALUES (:text)"), {"text": "my card is 4111 1111"})
+    assert "4111" not in str(caught.value)
