@@ -26,11 +26,12 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
     has_answers = table.labels is not None
     for start in range(0, len(table.texts), CHUNK):
         texts = table.texts[start : start + CHUNK]
-        encoded = model.encoder.encode(texts)
+        pairs = None if table.pairs is None else table.pairs[start : start + CHUNK]
+        encoded = model.encoder.encode(texts, pairs)
         vectors.append(encoded.vectors)
         finite.append(encoded.finite)
         if not has_answers and model.encoder.has_head:
-            answered, probabilities = model.encoder.predict(texts)
+            answered, probabilities = model.encoder.predict(texts, pairs)
             labels.extend(answered)
             confidences.append(probabilities.max(axis=1))
         if progress is not None:

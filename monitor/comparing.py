@@ -43,6 +43,8 @@ def _embed_both(
             "texts are compared through a model: give --model NAME@ALIAS, NAME/VERSION or a checkpoint folder"
         )
     tables = load_texts(reference), load_texts(current)
+    if len({table.pairs is None for table in tables}) == 2:
+        raise InputError(f"{reference} and {current} must both have text_pair or neither")
     loaded = load_reference(
         model,
         tracking_uri=settings.mlflow_tracking_uri,

@@ -1,6 +1,6 @@
 """Read embeddings (.npy) and texts (.jsonl, .csv, .parquet) for the stateless commands."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import InputError
+from monitor.events import clean_text
 from monitor.ingest import read_records
 
 TEXT_SUFFIXES = (".jsonl", ".csv", ".parquet")
+LONGEST_LABEL = 200  # characters, as capture keeps them
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Texts with the predictions that stand beside them, where every row has one."""
+    """Texts with what stands beside them: labels, confidences and second texts, one in every row or None."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     confidences: npt.NDArray[np.float64] | None
+    pairs: tuple[str, ...] | None = None
 
 
 def load_embeddings(path: Path) -> npt.NDArray[np.floating]:
@@ -43,32 +46,65 @@ def load_embeddings(path: Path) -> npt.NDArray[np.floating]:
 
 
 def load_texts(path: Path) -> TextTable:
-    """Read the `text` column, and `prediction`/`confidence` where all rows carry them.
+    """Read the columns `text` and, where the file has them, `text_pair`, `prediction` and `confidence`.
 
-    Raises InputError naming file, row and value.
+    Raises InputError naming file, row and value, also for a column that only some rows fill.
     """
     texts: list[str] = []
-    labels: list[str | None] = []
-    confidences: list[float | None] = []
+    numbers: list[int] = []
+    columns: dict[str, list[Any]] = {name: [] for name in _READERS}
     for number, record in _records(path):
         text = record.get("text")
         if not isinstance(text, str):
             raise InputError(f"{path}: row {number}: field text must be a string, got {text!r:.80}")
-        texts.append(text)
-        label = record.get("prediction")
-        labels.append(label if isinstance(label, str) and label else None)
-        confidences.append(_confidence(path, number, record.get("confidence")))
+        texts.append(clean_text(text))
+        numbers.append(number)
+        for name, read in _READERS.items():
+            columns[name].append(None if record.get(name) is None else read(path, number, record[name]))
     if not texts:
         raise InputError(f"{path}: no rows")
+    filled = {name: _whole_column(path, name, numbers, values) for name, values in columns.items()}
+    confidences = filled["confidence"]
     return TextTable(
         texts=tuple(texts),
-        labels=None if None in labels else tuple(label or "" for label in labels),
-        confidences=None if None in confidences else np.array(confidences, dtype=np.float64),
+        labels=filled["prediction"],
+        confidences=None if confidences is None else np.array(confidences, dtype=np.float64),
+        pairs=filled["text_pair"],
     )
 
 
+def _whole_column(path: Path, name: str, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Any, ...] | None:
+    missing = [number for number, value in zip(numbers, values, strict=True) if value is None]
+    if len(missing) == len(values):
+        return None
+    if missing:
+        raise InputError(
+            f"{path}: row {missing[0]}: field {name} is missing, as in {len(missing)} of {len(values)} rows; "
+            "fill it in every row or in none"
+        )
+    return tuple(values)
+
+
+def _pair(path: Path, number: int, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{path}: row {number}: field text_pair must be a string, got {value!r:.80}")
+    return clean_text(value)
+
+
+def _label(path: Path, number: int, value: Any) -> str | None:
+    """Return the class that capture makes of the same prediction; class ids count by their decimal digits."""
+    label = value.get("label") if isinstance(value, dict) else value
+    if isinstance(label, int) and not isinstance(label, bool):
+        return str(label)
+    if label is None or label == "":
+        return None
+    if not isinstance(label, str):
+        raise InputError(f"{path}: row {number}: field prediction must be a label or a class id, got {value!r:.80}")
+    return clean_text(label)[:LONGEST_LABEL]
+
+
 def _confidence(path: Path, number: int, value: Any) -> float | None:
-    if value is None or value == "":
+    if value == "":
         return None
     try:
         confidence = float(value)
@@ -77,6 +113,13 @@ def _confidence(path: Path, number: int, value: Any) -> float | None:
     if not 0.0 <= confidence <= 1.0:
         raise InputError(f"{path}: row {number}: field confidence must lie in [0, 1], got {value!r:.80}")
     return confidence
+
+
+_READERS: dict[str, Callable[[Path, int, Any], Any]] = {
+    "text_pair": _pair,
+    "prediction": _label,
+    "confidence": _confidence,
+}
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -124,6 +124,17 @@ def test_texts_without_a_model_and_an_unknown_setting_say_what_to_do(
     assert "unknown environment variable DRIFTWARDEN_DATABSE_URL" in capsys.readouterr().err
 
 
+def test_pairs_are_never_compared_with_single_texts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, single = tmp_path / "pairs.jsonl", tmp_path / "single.jsonl"
+    pairs.write_text('{"text": "a", "text_pair": "b"}\n')
+    single.write_text('{"text": "a"}\n')
+    files = ("--reference", str(pairs), "--current", str(single), "--model", "m@champion")
+    assert driftwarden(monkeypatch, "compare", *files) == 2
+    assert "must both have text_pair or neither" in capsys.readouterr().err
+
+
 def test_an_unreachable_database_is_75(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", "postgresql://user:secret@127.0.0.1:9/x")
     assert driftwarden(monkeypatch, "dead-letters") == 75
