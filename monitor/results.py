@@ -34,7 +34,7 @@ class Results:
     policy: Policy
     clock: Clock
     code_version: str
-    _baselines: dict[str, Loaded] = field(default_factory=dict)
+    _baselines: dict[tuple[str, str, str], Loaded] = field(default_factory=dict)
 
     def baseline(self, model: str, version: str) -> Loaded:
         """Return the version's newest baseline. Raises InputError when none was built."""
@@ -44,8 +44,9 @@ class Results:
             raise InputError(
                 f"{model}/{version} has no baseline; build one: driftwarden baseline {model}/{version} --reference FILE"
             )
-        loaded = self._baselines.get(stored.digest)
+        key = (model, version, stored.digest)  # versions of one content share a digest
+        loaded = self._baselines.get(key)
         if loaded is None:
             loaded = Loaded(stored, Basis.from_bytes(stored.basis), Sketch.from_bytes(stored.reference))
-            self._baselines = {stored.digest: loaded}
+            self._baselines = {key: loaded}
         return loaded

@@ -79,12 +79,11 @@ def send(engine: Engine, found: list[str], *, hour: int, seed: int = 0, **fields
         store.NewPrediction(
             event_id=f"{hour}-{seed}-{i}",
             model="intents",
-            version="1",
             timestamp=BEGIN + hour * HOUR + timedelta(seconds=i),
             received_at=BEGIN,
             content_digest=str(i),
             text=text,
-            **{"token_count": len(text.split()), **fields},
+            **{"version": "1", "token_count": len(text.split()), **fields},
         )
         for i, text in enumerate(found)
     ]
@@ -255,6 +254,19 @@ def test_two_replicas_do_each_job_once_and_the_second_takes_over(runner: Runner,
 def test_a_version_without_baseline_says_how_to_build_one(runner: Runner) -> None:
     with pytest.raises(InputError, match="driftwarden baseline intents/2"):
         runner.baseline("intents", "2")
+
+
+def test_versions_of_one_content_keep_their_sketches_apart(runner: Runner) -> None:
+    twin = replace(runner.models.model, version="2")
+    build_baseline(twin, TextTable(tuple(texts(1200, seed=1)), None, None), engine=runner.engine, seed=0)
+    send(runner.engine, texts(100, seed=5), hour=0)
+    send(runner.engine, texts(60, seed=6), hour=0, seed=1, version="2")
+    for version in ("1", "2"):
+        assert runner.baseline("intents", version).stored.version == version
+        runner.embed("intents", version, until=BEGIN + HOUR)
+    with Session(runner.engine) as session:
+        totals = store.sketch_totals(session)
+    assert {version: totals["intents", version].n for version in ("1", "2")} == {"1": 100, "2": 60}
 
 
 def test_too_few_or_constant_texts_make_no_baseline(engine: Engine) -> None:
