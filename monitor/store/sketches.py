@@ -42,9 +42,13 @@ def versions(session: Session) -> list[StoredVersion]:
 
 
 def save_baseline(session: Session, baseline: StoredBaseline) -> None:
-    """Keep a baseline under its digest; saving the same one again changes nothing."""
+    """Keep a baseline under its digest; saving the same one again makes it the newest."""
     statement = dialect_insert(session, Baseline).values(**{name: getattr(baseline, name) for name in BASELINE_FIELDS})
-    session.execute(statement.on_conflict_do_nothing(index_elements=["model", "version", "digest"]))
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model", "version", "digest"], set_={"created_at": baseline.created_at}
+        )
+    )
 
 
 def latest_baseline(session: Session, *, model: str, version: str) -> StoredBaseline | None:
@@ -52,7 +56,7 @@ def latest_baseline(session: Session, *, model: str, version: str) -> StoredBase
     row = session.scalar(
         select(Baseline)
         .where(Baseline.model == model, Baseline.version == version)
-        .order_by(Baseline.id.desc())
+        .order_by(Baseline.created_at.desc(), Baseline.id.desc())
         .limit(1)
     )
     return None if row is None else StoredBaseline(**{name: getattr(row, name) for name in BASELINE_FIELDS})

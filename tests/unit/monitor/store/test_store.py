@@ -233,6 +233,19 @@ def test_sketches_of_another_baseline_or_hour_stay_out(engine: Engine) -> None:
         assert kept == []
 
 
+def test_the_baseline_saved_last_is_the_newest_also_when_it_was_there_before(engine: Engine) -> None:
+    one = store.StoredBaseline(
+        "intents", "1", "sha256:a", "cpu", "sha256:m", "sha256:t", b"basis", b"reference", ["text"], {"seed": 0}, NOW
+    )
+    other = replace(one, digest="sha256:b")
+    for minutes, saved in enumerate([one, other, one]):
+        with store.writing(engine) as session:
+            store.save_baseline(session, replace(saved, created_at=NOW + timedelta(minutes=minutes)))
+        with Session(engine) as session:
+            found = store.latest_baseline(session, model="intents", version="1")
+        assert found == replace(saved, created_at=NOW + timedelta(minutes=minutes))
+
+
 def test_rerunning_a_window_keeps_the_row_that_stands(engine: Engine) -> None:
     result = store.StoredResult(0, "kl_cells", 0.4, "nats", 0.001, 0.1, True)
     with store.writing(engine) as session:
