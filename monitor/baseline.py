@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,11 @@ def build_baseline(
             ),
         )
         store.save_baseline(session, built)
+        judged = store.latest_run(session, job="drift", model=model.name, version=model.version)
+        since = datetime.min.replace(tzinfo=UTC) if judged is None else judged.window_end
+        store.release_embedded(
+            session, model=model.name, version=model.version, baseline_digest=digest, since=since
+        )  # windows without a verdict are judged by the new baseline, with all their texts
     return built
 
 

@@ -71,6 +71,7 @@ class Runner(Results):
             sketches = embed_batch(waiting, loaded, model, name=name, version=version)
             with store.writing(self.engine) as session:
                 self._require_lease(session)
+                store.require_newest_baseline(session, model=name, version=version, digest=loaded.stored.digest)
                 store.record_embedded(
                     session,
                     sketches=sketches,

@@ -102,10 +102,10 @@ def runs(
 
 
 def latest_run(session: Session, *, job: str, model: str, version: str) -> StoredRun | None:
-    """Return the run with the latest window that did not fail."""
+    """Return the run with the latest window that has an answer."""
     row = session.scalar(
         select(Run)
-        .where(Run.job == job, Run.model == model, Run.version == version, Run.status != FAILED)
+        .where(Run.job == job, Run.model == model, Run.version == version, Run.status == OK)
         .order_by(Run.window_end.desc())
         .limit(1)
     )

@@ -4,7 +4,7 @@ from collections import Counter as Totals
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import CursorResult, func, insert, select, update
+from sqlalchemy import CursorResult, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.engine import StoreError
@@ -154,8 +154,19 @@ def baselined(session: Session) -> list[tuple[str, str]]:
     return [(model, version) for model, version in found]
 
 
-def release_embedded(session: Session, *, model: str, version: str, since: datetime) -> int:
-    """Let the kept predictions from `since` on be embedded anew, for a new baseline; return how many."""
+def release_embedded(session: Session, *, model: str, version: str, baseline_digest: str, since: datetime) -> int:
+    """Let the kept predictions from `since`, a full hour, be folded anew under a baseline; return how many.
+
+    What that baseline's sketches hold of those hours goes, so that nothing folds twice.
+    """
+    session.execute(
+        delete(SketchRow).where(
+            SketchRow.model == model,
+            SketchRow.version == version,
+            SketchRow.baseline_digest == baseline_digest,
+            SketchRow.hour >= since,
+        )
+    )
     done = session.execute(
         update(Prediction)
         .where(
@@ -165,6 +176,18 @@ def release_embedded(session: Session, *, model: str, version: str, since: datet
         .execution_options(synchronize_session=False)
     )
     return done.rowcount if isinstance(done, CursorResult) else 0
+
+
+def require_newest_baseline(session: Session, *, model: str, version: str, digest: str) -> None:
+    """Raise StoreError when a newer baseline stands; until the transaction ends none can be saved.
+
+    `upsert_version`, which every save begins with, waits for the lock that is taken here.
+    """
+    held = select(ModelVersion.model).where(ModelVersion.model == model, ModelVersion.version == version)
+    session.execute(held.with_for_update(read=True)).all()
+    newest = latest_baseline(session, model=model, version=version)
+    if newest is None or newest.digest != digest:
+        raise StoreError(f"{model}/{version} has a new baseline since this batch was embedded; it is embedded again")
 
 
 def sketches_in(

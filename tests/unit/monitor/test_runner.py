@@ -393,3 +393,41 @@ def test_texts_kept_for_a_class_floor_stay_out_of_the_sketch(runner: Runner) -> 
     send(runner.engine, texts(50, seed=6), hour=0, seed=1, representative=False)
     (found,) = at(runner, 1).tick("intents")
     assert found.n == 100
+
+
+def rebuild(runner: Runner, *, seed: int) -> None:
+    build_baseline(
+        runner.models.model, TextTable(tuple(texts(1200, seed=1)), None, None), engine=runner.engine, seed=seed
+    )
+
+
+def test_a_new_baseline_judges_all_texts_of_the_windows_without_a_verdict(runner: Runner) -> None:
+    for hour in (0, 1):
+        send(runner.engine, texts(100, seed=hour), hour=hour)
+    assert len(at(runner, 1).tick("intents")) == 1
+    at(runner, 1.9).embed("intents", "1", until=BEGIN + 1.9 * HOUR)
+    rebuild(runner, seed=7)
+    send(runner.engine, texts(40, seed=3), hour=1, seed=1)
+    assert [(run.window_start, run.n) for run in at(runner, 2).tick("intents")] == [(BEGIN + HOUR, 140)]
+
+
+def test_the_same_baseline_built_again_folds_nothing_twice(runner: Runner) -> None:
+    send(runner.engine, texts(100, seed=5), hour=0)
+    at(runner, 0.9).embed("intents", "1", until=BEGIN + 0.9 * HOUR)
+    rebuild(runner, seed=0)
+    assert [run.n for run in at(runner, 1).tick("intents")] == [100]
+
+
+def test_a_batch_embedded_beside_a_new_baseline_is_embedded_again(runner: Runner) -> None:
+    class Slow(WordsEncoder):
+        def encode(self, found, pairs=None) -> Encoded:
+            runner.models.model = right
+            rebuild(runner, seed=7)
+            return super().encode(found, pairs)
+
+    send(runner.engine, texts(100, seed=5), hour=0)
+    right = runner.models.model
+    runner.models.model = replace(right, encoder=Slow())
+    (failed,) = at(runner, 1).tick("intents")
+    assert "new baseline" in str(failed.error)
+    assert [(run.status, run.n) for run in runner.tick("intents")] == [("ok", 100)]

@@ -219,7 +219,9 @@ def test_predictions_are_released_for_a_new_baseline(engine: Engine) -> None:
         store.record_embedded(session, sketches=[sketch()], prediction_ids=ids, join=joined)
     with store.writing(engine) as session:
         since = NOW + timedelta(minutes=1)
-        assert store.release_embedded(session, model="intents", version="1", since=since) == 2
+        release = {"model": "intents", "version": "1", "baseline_digest": "sha256:b"}
+        assert store.release_embedded(session, **release, since=since) == 2
+        assert store.sketched_texts(session, model="intents", version="1", since=NOW) == {}
     assert [one.text for one in waiting(engine)] == ["where is order 1", "where is order 2"]
 
 
