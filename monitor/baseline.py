@@ -13,8 +13,9 @@ from detectors.errors import DetectorError
 from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, build_reference
+from monitor.jobs.baseline import Observations, build_reference, held_out
 from monitor.models import LoadedModel, require_pinned
+from monitor.policy import DEFAULTS
 from monitor.texts import TextTable
 
 CHUNK = 2048
@@ -54,18 +55,21 @@ def build_baseline(
     *,
     engine: Engine,
     seed: int,
+    minimum: int = DEFAULTS.drift.minimum_texts,
     accept_new_digest: bool = False,
     progress: Any = None,
     clock: Clock | None = None,
 ) -> store.StoredBaseline:
     """Embed the reference, fit the basis, and store both under their content digest.
 
-    Raises InputError for too few or constant texts, and for a model whose digest is not the one recorded for its
-    version, unless the new one is accepted.
+    Raises InputError for constant texts, for a held-out half below `minimum` (no window could ever be judged against
+    it), and for a model whose digest is not the one recorded for its version, unless the new one is accepted.
     """
+    _require_enough(model, len(table.texts), minimum=minimum)
     if not accept_new_digest:
         _require_recorded_digest(engine, model)
     observed = observe(model, table, progress=progress)
+    _require_enough(model, len(observed), minimum=minimum)
     try:
         reference = build_reference(observed, rng=np.random.default_rng(seed))
     except DetectorError as error:
@@ -103,6 +107,14 @@ def build_baseline(
             session, model=model.name, version=model.version, baseline_digest=digest, since=since
         )  # windows without a verdict are judged by the new baseline, with all their texts
     return built
+
+
+def _require_enough(model: LoadedModel, texts: int, *, minimum: int) -> None:
+    if held_out(texts) < minimum:
+        raise InputError(
+            f"no baseline for {model.name}/{model.version}: {texts} usable reference texts, at least {2 * minimum} are "
+            f"needed: one half fixes the cells, and the other must hold drift.minimum_texts = {minimum}"
+        )
 
 
 def _require_recorded_digest(engine: Engine, model: LoadedModel) -> None:

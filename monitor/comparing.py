@@ -1,5 +1,7 @@
 """`driftwarden compare`: two files in, one verdict out, no database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,82 +9,105 @@ import numpy as np
 from detectors.errors import DetectorError
 from monitor.baseline import observe
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, build_reference, fold_observations
+from monitor.jobs.baseline import Observations, build_reference, fold_observations, held_out
 from monitor.jobs.drift import DriftInputs, Judgement, judge
 from monitor.models import load_reference
 from monitor.policy import DEFAULTS
 from monitor.settings import Settings
-from monitor.texts import load_embeddings, load_texts
+from monitor.texts import TextTable, load_embeddings, load_texts
 
 PERMUTATIONS = 1999
+MINIMUM = DEFAULTS.drift.minimum_texts
 
 
 def compare_files(
     reference: Path, current: Path, *, model: str | None, alpha: float, seed: int, settings: Settings
 ) -> Judgement:
     """Compare two files of embeddings or of texts. Raises InputError naming file, field and value."""
-    kinds = {reference.suffix == ".npy", current.suffix == ".npy"}
+    files = reference, current
+    kinds = {path.suffix == ".npy" for path in files}
     if len(kinds) == 2:
         raise InputError(f"{reference} and {current} must both be embeddings (.npy) or both be texts")
     if kinds == {True}:
-        before, now = (Observations(load_embeddings(path), texts=()) for path in (reference, current))
+        before, now = (Observations(load_embeddings(path), texts=()) for path in files)
         if before.vectors.shape[1] != now.vectors.shape[1]:
             raise InputError(
                 f"{reference} has {before.vectors.shape[1]} columns and {current} has {now.vectors.shape[1]}"
             )
-    else:
-        before, now = _embed_both(reference, current, model=model, settings=settings)
-    return compare_observations(before, now, alpha=alpha, seed=seed)
-
-
-def _embed_both(
-    reference: Path, current: Path, *, model: str | None, settings: Settings
-) -> tuple[Observations, Observations]:
+        return _judge_files(before, now, files=files, alpha=alpha, seed=seed)
     if model is None:
         raise InputError(
             "texts are compared through a model: give --model NAME@ALIAS, NAME/VERSION or a checkpoint folder"
         )
-    tables = load_texts(reference), load_texts(current)
-    if len({table.pairs is None for table in tables}) == 2:
-        raise InputError(f"{reference} and {current} must both have text_pair or neither")
+    tables = _read_both(reference, current)
+    few = _too_few(len(tables[0].texts), len(tables[1].texts))
+    if few is not None:
+        return few
     loaded = load_reference(
-        model,
-        tracking_uri=settings.mlflow_tracking_uri,
-        cache_dir=settings.cache_dir,
-        policy=DEFAULTS,
+        model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir, policy=DEFAULTS
     )
     before, now = (observe(loaded, table) for table in tables)
+    return _judge_files(before, now, files=files, alpha=alpha, seed=seed)
+
+
+def _read_both(reference: Path, current: Path) -> tuple[TextTable, TextTable]:
+    before, now = load_texts(reference), load_texts(current)
+    if (before.pairs is None) != (now.pairs is None) and before.texts and now.texts:
+        raise InputError(f"{reference} and {current} must both have text_pair or neither")
     return before, now
 
 
-def compare_observations(
-    before: Observations,
-    now: Observations,
-    *,
-    alpha: float,
-    seed: int,
-    permutations: int = PERMUTATIONS,
-    minimum: int = 50,
+def _judge_files(
+    before: Observations, now: Observations, *, files: tuple[Path, Path], alpha: float, seed: int
 ) -> Judgement:
     """Fit a basis on half of `before`, then judge `now` against its other half."""
+    few = _too_few(len(before), len(now))
+    if few is not None:
+        return few
     rng = np.random.default_rng(seed)
-    try:
+    row_ids = np.arange(len(now), dtype=np.int64)
+    with _named(files[0]):
         reference = build_reference(before, rng=rng)
-        row_ids = np.arange(len(now), dtype=np.int64)
+    with _named(files[1]):
         current = fold_observations(reference.basis, now, row_ids=row_ids, chosen=row_ids)
-        return judge(
-            DriftInputs(
-                reference=reference.sketch,
-                current=current,
-                reference_texts={
-                    int(i): text for i, text in zip(reference.sketch.row_ids, reference.texts, strict=False)
-                },
-                current_texts=dict(enumerate(now.texts)),
-            ),
-            alpha=alpha,
-            permutations=permutations,
-            minimum=minimum,
-            rng=rng,
-        )
+    return judge(
+        DriftInputs(
+            reference=reference.sketch,
+            current=current,
+            reference_texts={int(i): text for i, text in zip(reference.sketch.row_ids, reference.texts, strict=False)},
+            current_texts=dict(enumerate(now.texts)),
+        ),
+        alpha=alpha,
+        permutations=PERMUTATIONS,
+        minimum=MINIMUM,
+        rng=rng,
+    )
+
+
+def _too_few(before: int, now: int) -> Judgement | None:
+    """Return "too little data" when either side has too few rows for any verdict."""
+    for side, got, enough, needed in (
+        ("reference texts", before, held_out(before) >= MINIMUM, 2 * MINIMUM),
+        ("current texts", now, now >= MINIMUM, MINIMUM),
+    ):
+        if not enough:
+            return Judgement(
+                status="too_little_data",
+                reference_n=held_out(before),
+                current_n=now,
+                detectors=(),
+                verdict=None,
+                cells=(),
+                examples=(),
+                detail=f"{side}: {got} of at least {needed}",
+            )
+    return None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before what a detector says of its rows."""
+    try:
+        yield
     except DetectorError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{path}: {error}") from error

@@ -61,8 +61,6 @@ def load_texts(path: Path) -> TextTable:
         numbers.append(number)
         for name, read in _READERS.items():
             columns[name].append(None if record.get(name) is None else read(path, number, record[name]))
-    if not texts:
-        raise InputError(f"{path}: no rows")
     filled = {name: _whole_column(path, name, numbers, values) for name, values in columns.items()}
     confidences = filled["confidence"]
     return TextTable(
@@ -75,7 +73,7 @@ def load_texts(path: Path) -> TextTable:
 
 def _whole_column(path: Path, name: str, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Any, ...] | None:
     missing = [number for number, value in zip(numbers, values, strict=True) if value is None]
-    if len(missing) == len(values):
+    if len(missing) == len(values):  # an empty file has no column either
         return None
     if missing:
         raise InputError(

@@ -37,7 +37,13 @@ def baseline(
     engine = open_store(settings)
     with progress("texts", quiet=as_json) as advance:
         built = build_baseline(
-            loaded, table, engine=engine, seed=seed, accept_new_digest=accept_new_digest, progress=advance
+            loaded,
+            table,
+            engine=engine,
+            seed=seed,
+            minimum=policy.drift.minimum_texts,
+            accept_new_digest=accept_new_digest,
+            progress=advance,
         )
     if accept_new_digest:
         models.pin(resolved.name, resolved.version, built.model_digest)

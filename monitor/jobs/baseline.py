@@ -36,6 +36,11 @@ class Reference:
     texts: tuple[str, ...]
 
 
+def held_out(texts: int) -> int:
+    """Return how many of a reference's texts are compared with; the others fix the cells."""
+    return texts - texts // 2
+
+
 def class_indexes(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return each label's index in `classes`; len(classes) is "other", -1 is unknown."""
     positions = {name: position for position, name in enumerate(classes)}

@@ -269,11 +269,24 @@ def test_versions_of_one_content_keep_their_sketches_apart(runner: Runner) -> No
     assert {version: totals["intents", version].n for version in ("1", "2")} == {"1": 100, "2": 60}
 
 
-def test_too_few_or_constant_texts_make_no_baseline(engine: Engine) -> None:
+def test_too_few_or_constant_texts_make_no_baseline(sqlite_engine: Engine) -> None:
     model = Models(WordsEncoder()).model
-    for found, said in ((texts(30, seed=1), "at least 50"), (["same text"] * 300, "all the same")):
+    poisoned = [*texts(98, seed=1), "poison", "poison"]
+    for found, said in (
+        (texts(98, seed=1), "98 usable reference texts, at least 100 are needed"),
+        (poisoned, "98 usable reference texts, at least 100"),
+        (["same text"] * 300, "all the same"),
+    ):
         with pytest.raises(InputError, match=said):
-            build_baseline(model, TextTable(tuple(found), None, None), engine=engine, seed=0)
+            build_baseline(model, TextTable(tuple(found), None, None), engine=sqlite_engine, seed=0)
+
+
+def test_a_baseline_holds_out_as_many_texts_as_a_window_needs(sqlite_engine: Engine) -> None:
+    model, table = Models(WordsEncoder()).model, TextTable(tuple(texts(399, seed=1)), None, None)
+    built = build_baseline(model, table, engine=sqlite_engine, seed=0, minimum=200)
+    assert built.summary["held_out"] == 200
+    with pytest.raises(InputError, match=r"at least 402 are needed.*drift\.minimum_texts = 201"):
+        build_baseline(model, table, engine=sqlite_engine, seed=0, minimum=201)
 
 
 def test_retention_keeps_verdicts_after_their_texts_are_gone(runner: Runner) -> None:

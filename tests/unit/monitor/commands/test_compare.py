@@ -57,9 +57,38 @@ def test_a_small_alpha_can_still_find_a_large_shift(
     assert code == 3
 
 
-def test_too_few_rows_are_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    reference, few = embeddings(tmp_path / "a.npy", 800, seed=1), embeddings(tmp_path / "b.npy", 12, seed=2)
-    assert driftwarden(monkeypatch, "compare", "--reference", str(reference), "--current", str(few)) == 4
+@pytest.mark.parametrize(
+    ("before", "now", "detail"),
+    [
+        (800, 12, "current texts: 12 of at least 50"),
+        (800, 0, "current texts: 0 of at least 50"),
+        (0, 300, "reference texts: 0 of at least 100"),
+        (1, 300, "reference texts: 1 of at least 100"),
+        (30, 300, "reference texts: 30 of at least 100"),
+        (98, 300, "reference texts: 98 of at least 100"),
+        (0, 0, "reference texts: 0 of at least 100"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npy", "jsonl"])
+def test_too_few_rows_on_either_side_are_4(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: int,
+    now: int,
+    detail: str,
+    kind: str,
+) -> None:
+    files = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
+    for seed, (path, n) in enumerate(zip(files, (before, now), strict=True)):
+        if kind == "npy":
+            embeddings(path, n, seed=seed)
+        else:
+            path.write_text("".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(n)))
+    options = ("--model", "m@champion", "--json")
+    assert driftwarden(monkeypatch, "compare", "--reference", str(files[0]), "--current", str(files[1]), *options) == 4
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["status"], answer["verdict"], answer["detail"]) == ("too_little_data", None, detail)
 
 
 def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -100,7 +129,7 @@ def test_a_bad_file_is_one_line_that_names_it(
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(b'{"text": 7}', "row 1: field text must be a string, got 7"), (b"\xff", "row 1: not UTF-8"), (b"", "no rows")],
+    [(b'{"text": 7}', "row 1: field text must be a string, got 7"), (b"\xff", "row 1: not UTF-8")],
 )
 def test_bad_texts_name_file_row_and_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: bytes, said: str
