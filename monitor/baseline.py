@@ -87,7 +87,13 @@ def build_baseline(
         basis=basis,
         reference=sketch,
         reference_texts=list(reference.texts),
-        summary={"texts": len(observed), "held_out": int(reference.sketch.n), "seed": seed},
+        summary={
+            "texts": len(observed),
+            "distinct_texts": len(table.times_seen()),
+            "repeated_ids": table.repeated_ids,
+            "held_out": int(reference.sketch.n),
+            "seed": seed,
+        },
         created_at=(clock or SystemClock()).now().astimezone(UTC),
     )
     with store.writing(engine) as session:

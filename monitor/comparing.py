@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +22,21 @@ PERMUTATIONS = 1999
 MINIMUM = DEFAULTS.drift.minimum_texts
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A judgement, and what makes it doubtful."""
+
+    judgement: Judgement
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the shape that `compare --json` prints."""
+        return {**self.judgement.as_json(), "warnings": list(self.warnings)}
+
+
 def compare_files(
     reference: Path, current: Path, *, model: str | None, alpha: float, seed: int, settings: Settings
-) -> Judgement:
+) -> Compared:
     """Compare two files of embeddings or of texts. Raises InputError naming file, field and value."""
     files = reference, current
     kinds = {path.suffix == ".npy" for path in files}
@@ -34,20 +48,21 @@ def compare_files(
             raise InputError(
                 f"{reference} has {before.vectors.shape[1]} columns and {current} has {now.vectors.shape[1]}"
             )
-        return _judge_files(before, now, files=files, alpha=alpha, seed=seed)
+        return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed))
     if model is None:
         raise InputError(
             "texts are compared through a model: give --model NAME@ALIAS, NAME/VERSION or a checkpoint folder"
         )
     tables = _read_both(reference, current)
+    warnings = tuple(line for path, table in zip(files, tables, strict=True) for line in table.warnings(path))
     few = _too_few(len(tables[0].texts), len(tables[1].texts))
     if few is not None:
-        return few
+        return Compared(few, warnings)
     loaded = load_reference(
         model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir, policy=DEFAULTS
     )
     before, now = (observe(loaded, table) for table in tables)
-    return _judge_files(before, now, files=files, alpha=alpha, seed=seed)
+    return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed), warnings)
 
 
 def _read_both(reference: Path, current: Path) -> tuple[TextTable, TextTable]:

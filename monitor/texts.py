@@ -1,5 +1,6 @@
 """Read embeddings (.npy) and texts (.jsonl, .csv, .parquet) for the stateless commands."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,35 @@ LONGEST_LABEL = 200  # characters, as capture keeps them
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Texts with what stands beside them: labels, confidences and second texts, one in every row or None."""
+    """Texts with what stands beside them: labels, confidences and second texts, one in every row or None.
+
+    repeated_ids : how many rows were left out because their id had been read before.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     confidences: npt.NDArray[np.float64] | None
     pairs: tuple[str, ...] | None = None
+    repeated_ids: int = 0
+
+    def times_seen(self) -> Counter[tuple[str, str | None]]:
+        """Return how many rows hold each text, or pair of texts."""
+        partners: Sequence[str | None] = [None] * len(self.texts) if self.pairs is None else self.pairs
+        return Counter(zip(self.texts, partners, strict=True))
+
+    def warnings(self, path: Path) -> list[str]:
+        """Return what makes verdicts on these rows doubtful, a line each."""
+        seen = self.times_seen()
+        copied = sum(times for times in seen.values() if times > 1)
+        found = []
+        if self.repeated_ids:
+            found.append(f"{path}: {self.repeated_ids} rows repeat the id of an earlier row and were left out")
+        if copied > len(self.texts) / 2:
+            found.append(
+                f"{path}: {copied} of {len(self.texts)} rows have exactly the text of another row ({len(seen)} "
+                "distinct texts); rows that a join or an export has doubled make false alarms"
+            )
+        return found
 
 
 def load_embeddings(path: Path) -> npt.NDArray[np.floating]:
@@ -48,12 +72,21 @@ def load_embeddings(path: Path) -> npt.NDArray[np.floating]:
 def load_texts(path: Path) -> TextTable:
     """Read the columns `text` and, where the file has them, `text_pair`, `prediction` and `confidence`.
 
-    Raises InputError naming file, row and value, also for a column that only some rows fill.
+    Of rows with the same `id` the first counts. Raises InputError naming file, row and value, also for a column that
+    only some rows fill.
     """
     texts: list[str] = []
     numbers: list[int] = []
+    ids: set[str] = set()
+    repeated_ids = 0
     columns: dict[str, list[Any]] = {name: [] for name in _READERS}
     for number, record in _records(path):
+        identity = record.get("id")
+        if isinstance(identity, str | int) and identity != "":
+            if str(identity) in ids:
+                repeated_ids += 1
+                continue
+            ids.add(str(identity))
         text = record.get("text")
         if not isinstance(text, str):
             raise InputError(f"{path}: row {number}: field text must be a string, got {text!r:.80}")
@@ -68,6 +101,7 @@ def load_texts(path: Path) -> TextTable:
         labels=filled["prediction"],
         confidences=None if confidences is None else np.array(confidences, dtype=np.float64),
         pairs=filled["text_pair"],
+        repeated_ids=repeated_ids,
     )
 
 

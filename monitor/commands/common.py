@@ -102,6 +102,11 @@ def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
+def warn(line: str) -> None:
+    """Print one line of warning on stderr."""
+    sys.stderr.write(f"driftwarden: warning: {line}\n")
+
+
 @contextmanager
 def progress(label: str, *, quiet: bool = False) -> Iterator["Progress"]:
     """Show a progress bar with rate and time left on stderr; nothing when it is no terminal."""

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import make_runner, open_store, policy_or_default, print_json, progress, read_settings, say
+from monitor.commands.common import (
+    make_runner,
+    open_store,
+    policy_or_default,
+    print_json,
+    progress,
+    read_settings,
+    say,
+    warn,
+)
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -48,9 +57,13 @@ def baseline(
     if accept_new_digest:
         models.pin(resolved.name, resolved.version, built.model_digest)
     models.tag_baseline(resolved.name, resolved.version, built.digest)
+    warnings = table.warnings(reference)
     if as_json:
-        print_json({"model": built.model, "version": built.version, "digest": built.digest, **built.summary})
+        answer = {"model": built.model, "version": built.version, "digest": built.digest, **built.summary}
+        print_json({**answer, "warnings": warnings})
     else:
+        for line in warnings:
+            warn(line)
         say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
 
 
@@ -70,8 +83,10 @@ def compare(
     """
     from monitor.comparing import compare_files
 
-    judgement = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=read_settings())
-    _answer(judgement.as_json(), as_json=as_json)
+    compared = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=read_settings())
+    for line in () if as_json else compared.warnings:
+        warn(line)
+    _answer(compared.as_json(), as_json=as_json)
 
 
 def check(

@@ -65,6 +65,23 @@ def baseline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registered: Resolv
     return run
 
 
+def test_rows_that_a_join_has_doubled_count_once_and_copies_are_warned_about(
+    baseline: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": i, "text": f"where is order {i}"} for i in range(120)]
+    joined, copied = tmp_path / "joined.jsonl", tmp_path / "copied.jsonl"
+    joined.write_text("".join(json.dumps(row) + "\n" for row in rows * 2), encoding="utf-8")
+    copied.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows * 2), encoding="utf-8")
+    assert baseline(file=joined) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [answer[name] for name in ("texts", "distinct_texts", "repeated_ids")] == [120, 120, 120]
+    assert "120 rows repeat the id" in answer["warnings"][0]
+    assert baseline(file=copied) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [answer[name] for name in ("texts", "distinct_texts", "repeated_ids")] == [240, 120, 0]
+    assert "240 of 240 rows have exactly the text of another row (120 distinct" in answer["warnings"][0]
+
+
 def overwrite(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
 

@@ -74,3 +74,29 @@ def test_texts_are_cleaned_as_capture_cleans_them(tmp_path: Path) -> None:
     table = load_texts(jsonl(tmp_path, {"text": "nul\x00 and \ud800", "text_pair": "\x00", "prediction": "\x00"}))
     assert table.texts == ("nul\ufffd and \ufffd",)
     assert (table.pairs, table.labels) == (("\ufffd",), ("\ufffd",))
+
+
+def test_of_rows_with_one_id_the_first_counts(tmp_path: Path) -> None:
+    rows = [{"id": i, "text": f"text {i}"} for i in (1, 2, "2", 3, 1)]
+    fanned_out = [{**row, "text": f"{row['text']}, {number}"} for number, row in enumerate(rows)]
+    path = jsonl(tmp_path, *fanned_out, {"text": "no id"}, {"text": "nor here"})
+    table = load_texts(path)
+    assert table.texts == ("text 1, 0", "text 2, 1", "text 3, 3", "no id", "nor here")
+    assert table.repeated_ids == 2
+    assert table.warnings(path) == [f"{path}: 2 rows repeat the id of an earlier row and were left out"]
+
+
+@pytest.mark.parametrize(("copied", "warned"), [(0, False), (50, False), (52, True), (100, True)])
+def test_copies_are_warned_about_when_they_are_more_than_half_of_the_rows(
+    tmp_path: Path, copied: int, warned: bool
+) -> None:
+    texts = [f"text {i // 2 if i < copied else i}" for i in range(100)]
+    path = jsonl(tmp_path, *({"text": text} for text in texts))
+    lines = load_texts(path).warnings(path)
+    assert bool(lines) == warned
+    assert all(f"{copied} of 100 rows have exactly the text of another row" in line for line in lines)
+
+
+def test_a_text_with_different_second_texts_is_no_copy(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, *({"text": "same", "text_pair": f"other {i}"} for i in range(10)))
+    assert load_texts(path).warnings(path) == []

@@ -35,6 +35,7 @@ def test_no_drift_is_0_drift_is_3_and_the_answer_has_its_shape(
     assert driftwarden(monkeypatch, *files, str(moved), "--json") == 3
     first = capsys.readouterr().out
     answer = json.loads(first)
+    assert answer["warnings"] == []
     assert (answer["reference"], answer["current"]) == ({"n": 400}, {"n": 300})
     assert set(answer["verdict"]) == {"drift", "p_value", "alpha"}
     assert {"name", "statistic", "unit", "p_value", "threshold", "drift"} == set(answer["detectors"][0])
@@ -153,6 +154,22 @@ def test_texts_without_a_model_and_an_unknown_setting_say_what_to_do(
     assert "unknown environment variable DRIFTWARDEN_DATABSE_URL" in capsys.readouterr().err
 
 
+def test_doubled_rows_are_warned_about_on_stderr_or_in_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "a"}\n')
+    files = ("compare", "--reference", str(path), "--current", str(path), "--model", "m@champion")
+    assert driftwarden(monkeypatch, *files) == 4
+    said = capsys.readouterr()
+    assert said.err.startswith(f"driftwarden: warning: {path}: 2 of 2 rows have exactly the text of another row")
+    assert "warning" not in said.out
+    assert driftwarden(monkeypatch, *files, "--json") == 4
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert [f"{path}: 2 of 2 rows" in line for line in json.loads(said.out)["warnings"]] == [True, True]
+
+
 def test_pairs_are_never_compared_with_single_texts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +220,7 @@ def test_texts_are_compared_through_a_local_checkpoint(
     capsys.readouterr()
     assert driftwarden(monkeypatch, "compare", "--reference", before, "--current", moved, *options) == 3
     answer = json.loads(capsys.readouterr().out)
+    assert answer["warnings"] == []
     assert any(word.lower() in cell["keywords"] for cell in answer["cells"] for word in new)
     (checkpoint / "pytorch_model.bin").write_bytes(b"x")
     try:
