@@ -67,14 +67,14 @@ def build_reference(observed: Observations, *, rng: np.random.Generator) -> Refe
     """Fit the basis on a random half of the reference and fold the other half into the reference sketch.
 
     The halves are disjoint: texts that shaped the cells lie closer to them than new texts can, and a test
-    against those would alarm without drift. Raises detectors.errors.DetectorInputError for too few or
-    constant vectors.
+    against those would alarm without drift. So too for the classes: were they named by both halves, the held one
+    could not hold "other" and every window with a rare class would. Raises detectors.errors.DetectorInputError for
+    too few or constant vectors.
     """
     order = rng.permutation(len(observed)).astype(np.int64)
     fitted, held = order[: len(observed) // 2], np.sort(order[len(observed) // 2 :])
-    classes: list[str] = (
-        [] if observed.labels is None else sorted({label for label in observed.labels if label is not None})
-    )
+    labels = [] if observed.labels is None else [observed.labels[i] for i in fitted]
+    classes = sorted({label for label in labels if label is not None})
     basis = fit_basis(observed.vectors[fitted], rng=rng, classes=classes)
     row_ids = np.arange(len(observed), dtype=np.int64)
     sketch = fold_observations(basis, observed, row_ids=row_ids, chosen=held)
