@@ -8,22 +8,35 @@ from detectors.errors import DetectorInputError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def matrix(name: str, values: npt.ArrayLike, *, columns: int | None = None) -> FloatArray:
-    """Return values as a finite float64 matrix (n, d). Raises DetectorInputError naming rank, width or entry."""
+    """Return values as a float64 matrix (n, d), d at least 1, every entry within the range of float32.
+
+    Raises DetectorInputError naming rank, width or entry.
+    """
     array = np.asarray(values)
     if array.ndim != 2:
         raise DetectorInputError(f"{name} must be 2-D, got shape {array.shape}")
     if array.dtype.kind not in "fiu":
         raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
+    if array.shape[1] == 0:
+        raise DetectorInputError(f"{name} must have at least one column, got shape {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise DetectorInputError(f"{name} must have {columns} columns, got {array.shape[1]}")
-    floats = array.astype(np.float64)
-    finite = np.isfinite(floats)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise DetectorInputError(f"{name}[{row}, {column}] is {floats[row, column]}")
-    return floats
+    return within_float32(name, array.astype(np.float64))
+
+
+def within_float32(name: str, values: FloatArray) -> FloatArray:
+    """Return a matrix (n, d) whose entries are finite in float32. Raises DetectorInputError naming the first other."""
+    held = np.abs(values) <= LARGEST
+    if not held.all():
+        row, column = np.argwhere(~held)[0]
+        found = values[row, column]
+        beyond = ", beyond the range of float32" if np.isfinite(found) else ""
+        raise DetectorInputError(f"{name}[{row}, {column}] is {found}{beyond}")
+    return values
 
 
 def distribution(name: str, values: npt.ArrayLike) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 
-from detectors.checks import FloatArray, IntArray, matrix
+from detectors.checks import FloatArray, IntArray, matrix, within_float32
 from detectors.encoding import pack, unpack
 from detectors.errors import DetectorInputError
 
@@ -178,7 +178,7 @@ def fold(
     confidences: FloatArray | None = None,
 ) -> Sketch:
     """Fold embeddings (n, d) into a sketch; classes are indexes into basis.classes (-1 unknown, len: other)."""
-    rows = basis.project(embeddings)
+    rows = within_float32("projected embeddings", basis.project(embeddings))
     ids = np.asarray(row_ids, dtype=np.int64)
     if ids.shape != (rows.shape[0],):
         raise DetectorInputError(f"row_ids must be one per row, got {ids.shape} for {rows.shape[0]} rows")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,19 @@ from monitor.events import clean_text
 from monitor.ingest import read_records
 
 TEXT_SUFFIXES = (".jsonl", ".csv", ".parquet")
+LARGEST = np.float64(np.finfo(np.float32).max)  # sketches keep rows as float32
+# numpy evaluates the header as a Python literal, and allocates what it declares
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    TokenError,
+)
 LONGEST_LABEL = 200  # characters, as capture keeps them
 
 
@@ -51,22 +65,30 @@ class TextTable:
 
 
 def load_embeddings(path: Path) -> npt.NDArray[np.floating]:
-    """Read an n × d float array. Raises InputError naming file, rank, dtype or the first bad value."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy array ({error})") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2:
-        raise InputError(f"{path}: embeddings are n × d, got an array of shape {np.shape(array)}")
+    """Read an n × d float array, d at least 1. Raises InputError naming file, shape, dtype or the first bad value."""
+    array = _read_array(path)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise InputError(f"{path}: embeddings are n × d, got an array of shape {array.shape}")
     if array.dtype.kind != "f":
         raise InputError(f"{path}: embeddings are floating point, got dtype {array.dtype}")
-    bad = np.argwhere(~np.isfinite(array))
+    bad = np.argwhere(~(np.abs(array) <= LARGEST))
     if bad.size:
         row, column = bad[0]
-        raise InputError(f"{path}: row {row}, column {column} is {array[row, column]}")
+        found = array[row, column]
+        beyond = ", beyond the range of float32" if np.isfinite(found) else ""
+        raise InputError(f"{path}: row {row}, column {column} is {found}{beyond}")
     return array
+
+
+def _read_array(path: Path) -> npt.NDArray[Any]:
+    # not np.load, which takes a zip archive or a pickle under the same name
+    try:
+        with path.open("rb") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable .npy array ({error})") from None
 
 
 def load_texts(path: Path) -> TextTable:

@@ -1,6 +1,7 @@
 """`driftwarden compare`: the shape of its answer, its exit codes, and one line for every bad input."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -96,10 +97,15 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     good = np.ones((80, 4), dtype=np.float32)
     holed = good.copy()
     holed[7, 2] = np.nan
+    large = good.astype(np.float64)
+    large[7, 2] = 1e40
     arrays = {
         "rank": (np.ones(80), "n × d, got an array of shape (80,)"),
         "dtype": (np.ones((80, 4), dtype=np.int64), "floating point, got dtype int64"),
         "nan": (holed, "row 7, column 2 is nan"),
+        "large": (large, "row 7, column 2 is 1e+40, beyond the range of float32"),
+        "width": (np.ones((80, 0)), "n × d, got an array of shape (80, 0)"),
+        "fields": (np.zeros((80, 4), dtype=[("a", "f4")]), "floating point, got dtype [('a', '<f4')]"),
         "objects": (np.array([{}] * 3, dtype=object), "not a readable .npy array"),
         "columns": (np.random.default_rng(0).normal(size=(80, 5)), "16 columns and"),
     }
@@ -107,15 +113,45 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     for name, (array, said) in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=True)
         found[name] = (folder / f"{name}.npy", said)
-    (folder / "torn.npy").write_bytes(b"\x93NUMPY")
-    found["torn"] = (folder / "torn.npy", "not a readable .npy array")
+    whole = (folder / "columns.npy").read_bytes()
+    for name, content in {
+        "torn": b"\x93NUMPY",
+        "cut": whole[:-7],
+        "pickle": pickle.dumps([1.0, 2.0]),
+        "zip": b"PK\x03\x04 torn",
+        "boast": whole.replace(b"(80, 5), }         ", b"(80000000000, 5), }"),
+        "header": whole.replace(b"{'descr'", b"{{{descr'"),
+    }.items():
+        (folder / f"{name}.npy").write_bytes(content)
+        found[name] = (folder / f"{name}.npy", "not a readable .npy array")
     found["missing"] = (folder / "none.npy", "no such file")
     found["texts"] = (folder / "texts.jsonl", "must both be embeddings")
     found["kind"] = (folder / "texts.txt", "must both be embeddings")
     return found
 
 
-@pytest.mark.parametrize("name", ["rank", "dtype", "nan", "objects", "columns", "torn", "missing", "texts", "kind"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rank",
+        "dtype",
+        "nan",
+        "large",
+        "width",
+        "fields",
+        "objects",
+        "columns",
+        "torn",
+        "cut",
+        "pickle",
+        "zip",
+        "boast",
+        "header",
+        "missing",
+        "texts",
+        "kind",
+    ],
+)
 def test_a_bad_file_is_one_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
