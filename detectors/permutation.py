@@ -6,6 +6,7 @@ import numpy as np
 
 from detectors.checks import FloatArray, IntArray
 
+NUMPY_LIMIT = 10**9  # Generator.multivariate_hypergeometric takes fewer observations than this
 TIE = 1e-12  # two statistics closer than this, relatively, are the same number computed in another order
 
 
@@ -34,9 +35,35 @@ def permuted_counts(reference: IntArray, current: IntArray, *, permutations: int
 
     Dealing n of N labelled observations anew changes counts only through the margins, so the draw is
     multivariate hypergeometric: an exact permutation of rows at a cost that does not grow with them.
+    numpy's sampler ends below 10^9 observations; `thinned_counts` draws from the same distribution above.
     """
-    pooled = reference + current
-    return rng.multivariate_hypergeometric(pooled, int(current.sum()), size=permutations, method="marginals")
+    pooled, drawn = reference + current, int(current.sum())
+    if int(pooled.sum()) < NUMPY_LIMIT:
+        return rng.multivariate_hypergeometric(pooled, drawn, size=permutations, method="marginals")
+    return thinned_counts(pooled, drawn, permutations=permutations, rng=rng)
+
+
+def thinned_counts(pooled: IntArray, drawn: int, *, permutations: int, rng: np.random.Generator) -> IntArray:
+    """Draw multivariate hypergeometric counts (B, k) of `drawn` observations out of `pooled` (k,), of any number.
+
+    As long as a draw holds d too few, each observation outside is taken with probability d / (their number); while it
+    holds d too many, each one inside is put back likewise. In counts both are binomials per cell. What is taken or
+    put back depends on numbers alone and never on which observations they are, so after every step each set of the
+    size reached is equally likely, and so is each set of `drawn` at the end: the draw is exact, up to the rounding
+    of the binomial's probability (relative 1e-16). A step leaves |d| of the order of its square root: from 10^9 to
+    0 in some 20 steps, O(B k) each.
+
+    >>> thinned_counts(np.array([3, 0, 2]), 5, permutations=2, rng=np.random.default_rng(0)).tolist()
+    [[3, 0, 2], [3, 0, 2]]
+    """
+    inside = np.zeros((permutations, pooled.size), dtype=np.int64)
+    while (unsettled := np.flatnonzero(inside.sum(axis=1) != drawn)).size:
+        now = inside[unsettled]
+        lacking = drawn - now.sum(axis=1)
+        pool = np.where(lacking[:, None] > 0, pooled - now, now)
+        moved = rng.binomial(pool, (np.abs(lacking) / pool.sum(axis=1))[:, None])
+        inside[unsettled] = now + np.sign(lacking)[:, None] * moved
+    return inside
 
 
 def permute_rows(
