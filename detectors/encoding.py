@@ -12,7 +12,6 @@ from detectors.errors import DetectorInputError
 
 VERSION = 1
 DIGEST = 32
-MAX_HEADER = 1 << 20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -32,7 +32,7 @@ def kl_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> float:
 def js_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> float:
     """Return the Jensen–Shannon divergence in nats, in [0, log 2].
 
-    p, q : shape (k,), each summing to 1. Source: Lin 1991, eq. 3.6.
+    p, q : shape (k,), each summing to 1. Source: Lin 1991, eq. 4.1, both weights 1/2.
 
     >>> round(js_divergence([1, 0], [0, 1]), 6)
     0.693147

@@ -43,7 +43,7 @@ class Basis:
         return np.asarray(squared.argmin(axis=1), dtype=np.int64)
 
     def feature_map(self, rows: FloatArray) -> FloatArray:
-        """Return random Fourier features (n, r) of projected rows. Source: Rahimi & Recht 2007, eq. 2."""
+        """Return random Fourier features (n, r) of projected rows. Source: Rahimi & Recht 2007, Algorithm 1."""
         return np.asarray(np.sqrt(2 / self.offsets.size) * np.cos(rows @ self.features + self.offsets))
 
     def to_bytes(self) -> bytes:
