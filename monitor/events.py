@@ -17,6 +17,7 @@ from monitor.store.types import NewLabel, NewPrediction
 MAX_TEXT_CHARACTERS = 1_000_000
 SCORES_SUM_TOLERANCE = 0.01
 MAX_SCORES = 10_000
+DAY_SECONDS = 86_400
 
 
 def clean_text(text: str) -> str:
@@ -276,6 +277,11 @@ def _refuse_context(model: str, timestamp: datetime, *, policy: Policy, now: dat
     ahead = (timestamp - now).total_seconds()
     if ahead > policy.capture.future_tolerance_seconds:
         return Refusal("timestamp", f"{timestamp.isoformat()} is {ahead:.0f} s in the future")
+    days = policy.retention.retain_text_days
+    if -ahead > days * DAY_SECONDS:  # retention would drop it, id and all, and it would count again when sent again
+        return Refusal(
+            "timestamp", f"{timestamp.isoformat()} is {-ahead / DAY_SECONDS:.1f} days old, retain_text_days is {days}"
+        )
     return None
 
 

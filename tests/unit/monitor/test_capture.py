@@ -163,6 +163,17 @@ def test_models_of_the_policy_are_counted_by_name_before_anything_is_registered(
         assert store.counts(session) == {("intents", "events.accepted"): 1}
 
 
+def test_what_retention_dropped_is_not_taken_again(engine: Engine) -> None:
+    old, days = event(1, timestamp=(NOW - timedelta(days=29)).isoformat()), Policy().retention.retain_text_days
+    assert take(engine, [old], sampler=Sampler()).accepted == 1
+    later = NOW + timedelta(days=2)
+    with store.writing(engine) as session:
+        store.apply_retention(session, text_before=later - timedelta(days=days), results_before=NOW - timedelta(400))
+    again = prepare_predictions([old], policy=FLOORED, sampler=Sampler(), now=later, source="test")
+    (answer,) = write_all(engine, [again])
+    assert (answer.accepted, [one.field for one in answer.rejected]) == (0, ["timestamp"])
+
+
 def test_a_request_that_spans_more_than_a_year_is_taken(engine: Engine) -> None:
     policy = Policy(retention=RetentionPolicy(retain_text_days=500))
     events = [event(i, timestamp=(NOW - timedelta(days=i)).isoformat()) for i in range(400)]

@@ -51,6 +51,7 @@ def test_an_object_counts_by_its_label_and_is_kept_whole() -> None:
         ({"scores": {"a": 1.4, "b": -0.4}}, "scores.a", "less than or equal to 1"),
         ({"timestamp": "1970-01-01T00:00:00Z"}, "timestamp", "before 2015"),
         ({"timestamp": (NOW + timedelta(hours=1)).isoformat()}, "timestamp", "3600 s in the future"),
+        ({"timestamp": "2026-03-31T12:00:00Z"}, "timestamp", "31.0 days old, retain_text_days is 30"),
         ({"timestamp": "2026-05-01T10:00:00"}, "timestamp", "timezone"),
         ({"timestamp": "yesterday"}, "timestamp", "valid datetime"),
         ({"text": "x" * 5_000_000}, "text", "5000000 characters"),
@@ -70,6 +71,17 @@ def test_a_bad_event_is_refused_with_field_and_value(fields: dict, field: str, s
     assert said in refusal.reason
     assert len(refusal.reason) < 400
     assert "\n" not in refusal.reason
+
+
+def test_the_oldest_that_retention_keeps_is_taken_and_labels_follow_the_same_rule() -> None:
+    oldest = NOW - timedelta(days=POLICY.retention.retain_text_days)
+    assert isinstance(read(timestamp=oldest.isoformat()), NewPrediction)
+    label = {"id": "e1", "model": "intents", "label": "billing"}
+    late = read_label(
+        {**label, "timestamp": (oldest - timedelta(seconds=1)).isoformat()}, policy=POLICY, now=NOW
+    )
+    assert isinstance(late, Refusal)
+    assert "retain_text_days is 30" in late.reason
 
 
 @pytest.mark.parametrize("event", [None, 7, "text", [], {}])
