@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from monitor.errors import InputError
 
 PREFIX = "DRIFTWARDEN_"
+LOCAL_STORE, LOCAL_REGISTRY = "sqlite:///driftwarden.db", "sqlite:///mlflow.db"
 NOT_SETTINGS = frozenset({"DRIFTWARDEN_REQUIRE_SERVICES"})  # read by the test-suite alone
 
 
@@ -17,13 +18,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    database_url: str = Field(default="sqlite:///driftwarden.db", description="sqlite:///path or postgresql://…")
+    database_url: str = Field(default=LOCAL_STORE, description="sqlite:///path or postgresql://…")
     policy_file: Path = Field(default=Path("driftwarden.toml"), description="the reviewed policy")
     cache_dir: Path = Field(
         default_factory=lambda: Path.home() / ".cache" / "driftwarden", description="verified model artifacts"
     )
     mlflow_tracking_uri: str = Field(
-        default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", LOCAL_REGISTRY),
         description="the model registry; MLFLOW_TRACKING_URI counts too",
     )
     host: str = Field(default="127.0.0.1", description="address to serve on")

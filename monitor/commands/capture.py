@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands.common import open_store, policy_or_default, print_json, progress, read_settings, say
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say
+from monitor.commands.opening import open_store
 
 
 def ingest(
@@ -15,7 +14,9 @@ def ingest(
     labels: Annotated[bool, typer.Option("--labels", help="The files hold labels and not predictions.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in events from files, streaming: the same events and answers as POST /v1/predictions (or /v1/labels).
+    """Take in events from files.
+
+    Streaming, with the same events and answers as POST /v1/predictions (or /v1/labels).
 
     Example: driftwarden ingest day-1.jsonl day-2.parquet
     """
@@ -50,7 +51,7 @@ def ingest(
 def dead_letters(
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 100, as_json: JsonFlag = False
 ) -> None:
-    """List events that were refused, each with field and reason."""
+    """List refused events, each with field and reason."""
     from sqlalchemy.orm import Session
 
     from monitor import store

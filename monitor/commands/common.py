@@ -1,22 +1,20 @@
-"""What commands share: opening the store, printing answers, the progress bar."""
+"""What commands share: settings and policy, printing answers, the progress bar."""
 
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from monitor.errors import InputError, TryAgainLater
+import typer
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from monitor.ingest import Progress
     from monitor.policy import Policy
-    from monitor.runner import Runner
     from monitor.settings import Settings
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def code_version() -> str:
@@ -31,32 +29,14 @@ def read_settings() -> "Settings":
     return load_settings()
 
 
-def open_store(settings: "Settings") -> "Engine":
-    """Open the database; a new SQLite file gets its tables. Raises InputError for a stale schema."""
-    from monitor import store
-
-    try:
-        fresh = settings.database_url.startswith("sqlite:///") and not _sqlite_path(settings).exists()
-        engine = store.open_engine(settings.database_url)
-        if fresh:
-            store.upgrade_schema(engine)
-        store.require_current_schema(engine)
-    except (store.StaleSchema, store.BadUrl) as error:
-        raise InputError(str(error)) from error
-    except store.StoreError as error:
-        raise TryAgainLater(str(error)) from error
-    return engine
-
-
-def _sqlite_path(settings: "Settings") -> Path:
-    return Path(settings.database_url.removeprefix("sqlite:///"))
-
-
 def policy_or_default(settings: "Settings", *, model: str | None = None) -> "Policy":
-    """Read the policy; a model that only the command line names gets the defaults when there is no file."""
+    """Read the policy; a model that only the command line names gets the defaults when no file was named or found.
+
+    Raises InputError when DRIFTWARDEN_POLICY_FILE names a file that does not exist.
+    """
     from monitor.policy import DEFAULTS, Policy, load_policy
 
-    if settings.policy_file.exists():
+    if "policy_file" in settings.model_fields_set or settings.policy_file.exists():
         return load_policy(settings.policy_file)
     if model is None:
         return Policy()
@@ -75,31 +55,16 @@ def quiet_logs() -> None:
         configure_logs(level=logging.WARNING)
 
 
-def make_runner(settings: "Settings", policy: "Policy") -> "Runner":
-    """Compose a runner over the store and the registry."""
-    quiet_logs()
-    from monitor.clock import SystemClock
-    from monitor.models import RegistryModels, open_registry
-    from monitor.runner import Runner
-
-    registry = open_registry(settings.mlflow_tracking_uri, settings.cache_dir)
-    return Runner(
-        engine=open_store(settings),
-        policy=policy,
-        models=RegistryModels(registry),
-        clock=SystemClock(),
-        code_version=code_version(),
-    )
-
-
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def say(line: str) -> None:
-    """Print one line on stdout."""
-    sys.stdout.write(line + "\n")
+def say(line: str, *, aside: bool = False) -> None:
+    """Print one line on stdout; `aside`, where stdout is JSON alone, on stderr."""
+    stream = sys.stderr if aside else sys.stdout
+    stream.write(line + "\n")
+    stream.flush()
 
 
 def warn(line: str) -> None:

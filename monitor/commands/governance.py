@@ -1,22 +1,23 @@
 """`policy check|schema|example`, `db upgrade`, `rules`."""
 
-import json
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.commands.common import policy_or_default, print_json, read_settings, say
+from monitor.commands.common import JsonFlag, policy_or_default, print_json, read_settings, say
 
-policy_app = typer.Typer(help="Check and describe the policy file.", no_args_is_help=True)
-db_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+policy_app = typer.Typer(help="Check and describe the policy file.")
+db_app = typer.Typer(help="Look after the database.")
 
 
 @policy_app.command()
 def check(file: Annotated[Path, typer.Argument(help="The policy file.")], as_json: JsonFlag = False) -> None:
-    """Read a policy and say whether it holds: exit 0, or 2 with file, key and value."""
+    """Read a policy and say whether it holds.
+
+    Exits 0, or 2 with file, key and value.
+    """
     from monitor.policy import load_policy
 
     policy = load_policy(file)
@@ -27,35 +28,36 @@ def check(file: Annotated[Path, typer.Argument(help="The policy file.")], as_jso
 
 
 @policy_app.command()
-def schema() -> None:
+def schema(as_json: JsonFlag = True) -> None:  # noqa: ARG001 the schema is JSON with and without the flag
     """Print the JSON Schema of the policy, for editors."""
     from monitor.policy import Policy
 
-    say(json.dumps(Policy.model_json_schema(), indent=2))
+    print_json(Policy.model_json_schema())
 
 
 @policy_app.command()
-def example() -> None:
-    """Print a commented policy to start from: driftwarden policy example > driftwarden.toml."""
+def example(as_json: JsonFlag = False) -> None:
+    """Print a commented policy to start from.
+
+    Example: driftwarden policy example > driftwarden.toml
+    """
     from monitor.policy import EXAMPLE
 
-    say(EXAMPLE.rstrip())
+    if as_json:
+        print_json(tomllib.loads(EXAMPLE))
+    else:
+        say(EXAMPLE.rstrip())
 
 
 @db_app.command()
 def upgrade(as_json: JsonFlag = False) -> None:
-    """Bring the database to the current schema; safe to repeat."""
-    from monitor import store
-    from monitor.errors import InputError, TryAgainLater
+    """Bring the database to the current schema.
 
-    settings = read_settings()
-    try:
-        engine = store.open_engine(settings.database_url)
-        store.upgrade_schema(engine)
-    except store.BadUrl as error:
-        raise InputError(str(error)) from error
-    except store.StoreError as error:
-        raise TryAgainLater(str(error)) from error
+    A SQLite file that does not exist is made. Safe to repeat.
+    """
+    from monitor import store
+
+    store.upgrade_schema(store.open_engine(read_settings().database_url))
     if as_json:
         print_json({"upgraded": True})
     else:
@@ -64,8 +66,14 @@ def upgrade(as_json: JsonFlag = False) -> None:
 
 def rules(
     tests: Annotated[bool, typer.Option("--tests", help="Print the promtool unit tests of the rules instead.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Print the Prometheus rule file: driftwarden rules > driftwarden.rules.yml."""
+    """Print the Prometheus rules of the policy's models.
+
+    Example: driftwarden rules > driftwarden.rules.yml
+    """
+    import yaml
+
     from alerts.rules import ModelAlerting, render_rule_tests, render_rules
 
     policy = policy_or_default(read_settings())
@@ -73,7 +81,11 @@ def rules(
         ModelAlerting(name=name, window_seconds=model.drift.window_hours * 3600)
         for name, model in sorted(policy.models.items())
     ]
-    say((render_rule_tests(models) if tests else render_rules(models)).rstrip())
+    rendered = render_rule_tests(models) if tests else render_rules(models)
+    if as_json:
+        print_json(yaml.safe_load(rendered))
+    else:
+        say(rendered.rstrip())
 
 
 def register(app: typer.Typer) -> None:

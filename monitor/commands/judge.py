@@ -6,20 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import (
-    make_runner,
-    open_store,
-    policy_or_default,
-    print_json,
-    progress,
-    read_settings,
-    say,
-    warn,
-)
+from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say, warn
+from monitor.commands.opening import make_runner, open_models, open_store, require_registry
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME/VERSION in the registry.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS or NAME/VERSION in the registry.")]
+REFERENCE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def baseline(
@@ -31,19 +23,25 @@ def baseline(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Build what later windows of a model version are compared with, and tag the registered version with its digest."""
+    """Build what a model version's windows are compared with.
+
+    Embeds the reference texts with the registered model, and tags the registered version with the baseline's digest.
+
+    Example: driftwarden baseline intents@champion --reference reviewed-texts.jsonl
+    """
     from monitor.baseline import build_baseline
-    from monitor.models import RegistryModels, open_registry
     from monitor.policy import DEFAULTS
     from monitor.texts import load_texts
 
     settings = read_settings()
+    if reference.suffix not in REFERENCE_SUFFIXES:
+        raise InputError(f"{reference}: reference texts are {', '.join(REFERENCE_SUFFIXES)} with a text column")
     table = load_texts(reference)
-    models = RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
+    engine = open_store(settings, first_use=True)
+    models = open_models(settings, first_use=True)
     resolved = models.resolve(model)
     policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
     loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
-    engine = open_store(settings)
     with progress("texts", quiet=as_json) as advance:
         built = build_baseline(
             loaded,
@@ -77,13 +75,18 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of split, cells and permutations.", min=0)] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare two files without a database: exit 0 without drift, 3 with it, 4 with too little data.
+    """Compare two files, without a database.
+
+    Exits 0 without drift, 3 with it, 4 with too little data.
 
     Example: driftwarden compare --reference last-month.jsonl --current today.jsonl --model intents@champion
     """
     from monitor.comparing import compare_files
 
-    compared = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=read_settings())
+    settings = read_settings()
+    if model is not None and not Path(model).is_dir():
+        require_registry(settings)
+    compared = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=settings)
     for line in () if as_json else compared.warnings:
         warn(line)
     _answer(compared.as_json(), as_json=as_json)
@@ -94,7 +97,10 @@ def check(
     window: Annotated[str, typer.Option(help="How far back from now: 24h, 7d.")] = "24h",
     as_json: JsonFlag = False,
 ) -> None:
-    """Judge stored samples of the last hours, writing nothing: exit codes as compare."""
+    """Judge the stored samples of the last hours now.
+
+    Embeds what waits to be embedded, and records no verdict. Exits as compare does.
+    """
     from monitor.clock import Window
 
     span = parse_span(window)
@@ -112,7 +118,10 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Write one self-contained HTML report, with Evidently's page beside it."""
+    """Write a self-contained HTML report.
+
+    Evidently's page about the texts goes beside it.
+    """
     from monitor.clock import Window
     from monitor.reporting import write_report
 
@@ -128,14 +137,10 @@ def report(
 
 
 def _runner_for(model: str) -> tuple[str, Any]:
-    from registry.errors import RegistryError
     from registry.model import parse_ref
 
     settings = read_settings()
-    try:
-        name = parse_ref(model).name
-    except RegistryError as error:
-        raise InputError(str(error)) from error
+    name = parse_ref(model).name
     return name, make_runner(settings, policy_or_default(settings, model=name))
 
 

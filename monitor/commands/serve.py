@@ -1,14 +1,13 @@
 """`serve`, `run`: the service, and its due jobs once."""
 
-import signal
 from typing import Annotated
 
 import typer
 
-from monitor.commands.common import code_version, make_runner, open_store, print_json, read_settings, say
+from monitor.commands.common import JsonFlag, code_version, print_json, read_settings, say
+from monitor.commands.listening import address_of, end_on_sigterm, listen, serve_until_signalled
+from monitor.commands.opening import make_runner, open_store
 from monitor.errors import DriftwardenError, TryAgainLater
-
-GRACEFUL_SECONDS = 10
 
 
 def serve(
@@ -16,9 +15,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; DRIFTWARDEN_PORT, else 8000.", min=0, max=65535)] = None,
     jobs: Annotated[bool, typer.Option("--jobs/--no-jobs", help="Run the scheduled jobs in this process.")] = True,
 ) -> None:
-    """Serve capture, metrics and pages, and run the jobs: driftwarden serve --port 8000."""
-    import uvicorn
+    """Serve capture, metrics and pages, and run the jobs.
 
+    Example: driftwarden serve --port 8000. SIGTERM ends with 0, Ctrl-C with 130.
+    """
     from monitor.app import create_app
     from monitor.clock import SystemClock
     from monitor.logs import configure_logs
@@ -28,35 +28,26 @@ def serve(
     configure_logs()
     settings = read_settings()
     policy = load_policy(settings.policy_file)
-    open_store(settings).dispose()
-    schedule = Schedule(make_runner(settings, policy)) if jobs else None
-    app = create_app(settings, policy, SystemClock())
-    address, listening = host or settings.host, settings.port if port is None else port
-    signal.signal(signal.SIGTERM, _end)  # uvicorn hands the signal on to us once its requests are done
-    say(f"serving on http://{address}:{listening}, {'with' if jobs else 'without'} jobs (Ctrl-C ends)")
-    try:
-        if schedule is not None:
-            schedule.start()
-        uvicorn.run(
-            app,
-            host=address,
-            port=listening,
-            log_level="warning",
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-    finally:
-        if schedule is not None:
-            schedule.stop()
+    open_store(settings, first_use=True).dispose()
+    with listen(host or settings.host, settings.port if port is None else port) as listening:
+        schedule = Schedule(make_runner(settings, policy, first_use=True)) if jobs else None
+        app = create_app(settings, policy, SystemClock())
+        end_on_sigterm()
+        say(f"serving on {address_of(listening)}, {'with' if jobs else 'without'} jobs (Ctrl-C ends)")
+        try:
+            if schedule is not None:
+                schedule.start()
+            serve_until_signalled(app, listening)
+        finally:
+            if schedule is not None:
+                schedule.stop()
 
 
-def _end(_signal: int, _frame: object) -> None:
-    raise SystemExit(0)
+def run(as_json: JsonFlag = False) -> None:
+    """Run every due job once and end.
 
-
-def run(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Run every due job once and end: for cron, or to catch up by hand.
-
-    Exits 1 when a run failed, with its error on stderr, and 75 when another replica leads.
+    For cron, or to catch up by hand. Exits 1 when a run failed, with its error on stderr, and 75 when another
+    replica leads.
     """
     from monitor.policy import load_policy
     from monitor.schedule import Schedule

@@ -2,7 +2,7 @@
 
 from monitor.store.dead_letters import add_dead_letters, list_dead_letters
 from monitor.store.engine import (
-    BadUrl,
+    BadDatabase,
     StaleSchema,
     StoreError,
     open_engine,
@@ -69,7 +69,7 @@ from monitor.store.types import (
 )
 
 __all__ = [
-    "BadUrl",
+    "BadDatabase",
     "DeadLetter",
     "InsertOutcome",
     "Lease",

@@ -1,6 +1,7 @@
 """Open the database: SQLite in WAL mode or PostgreSQL, with its schema brought up to date or refused."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,15 @@ import migrations
 
 WRITING = "driftwarden_writing"
 BUSY_SECONDS = 30
+NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
 
 
 class StoreError(Exception):
     """The database cannot be reached or used now; one line, without secrets."""
 
 
-class BadUrl(StoreError):
-    """The setting is no URL of a database that this code can use."""
+class BadDatabase(StoreError):
+    """The URL, or the file it names, is no database: waiting mends nothing."""
 
 
 class StaleSchema(StoreError):
@@ -35,7 +37,7 @@ class StaleSchema(StoreError):
 def open_engine(url: str) -> Engine:
     """Open a database by URL and prove that it answers.
 
-    Raises BadUrl, or StoreError naming the URL without its passwords.
+    Raises BadDatabase, or StoreError naming the URL without its passwords.
     """
     parsed = _read_url(url)
     kind = parsed.get_backend_name()
@@ -54,9 +56,11 @@ def open_engine(url: str) -> Engine:
             pass
     except (SQLAlchemyError, ImportError) as error:
         cause = error.__cause__ or getattr(error, "orig", None) or error
+        if getattr(cause, "sqlite_errorcode", None) in NO_DATABASE:
+            raise BadDatabase(f"{_shown(parsed)} is no database that can be opened ({_one_line(cause)})") from error
         raise StoreError(f"database {_shown(parsed)} does not answer ({_one_line(cause)})") from error
     except ValueError as error:  # a query parameter of a wrong kind
-        raise BadUrl(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {_one_line(error)}") from None
+        raise BadDatabase(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {_one_line(error)}") from None
     return engine
 
 
@@ -64,14 +68,14 @@ def _read_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # a port that is no number is a ValueError, and its text holds the password
-        raise BadUrl(
+        raise BadDatabase(
             "DRIFTWARDEN_DATABASE_URL is no database URL; use sqlite:///path or postgresql://user@host:5432/name"
         ) from None
     kind = parsed.get_backend_name()
     if kind not in {"sqlite", "postgresql"}:
-        raise BadUrl(f"DRIFTWARDEN_DATABASE_URL must be sqlite:///path or postgresql://…, got {kind}://…")
+        raise BadDatabase(f"DRIFTWARDEN_DATABASE_URL must be sqlite:///path or postgresql://…, got {kind}://…")
     if kind == "sqlite" and parsed.database and not Path(parsed.database).absolute().parent.is_dir():
-        raise StoreError(f"{parsed.database}: its folder does not exist")
+        raise BadDatabase(f"{parsed.database}: its folder does not exist")
     return parsed
 
 

@@ -77,9 +77,7 @@ def test_the_oldest_that_retention_keeps_is_taken_and_labels_follow_the_same_rul
     oldest = NOW - timedelta(days=POLICY.retention.retain_text_days)
     assert isinstance(read(timestamp=oldest.isoformat()), NewPrediction)
     label = {"id": "e1", "model": "intents", "label": "billing"}
-    late = read_label(
-        {**label, "timestamp": (oldest - timedelta(seconds=1)).isoformat()}, policy=POLICY, now=NOW
-    )
+    late = read_label({**label, "timestamp": (oldest - timedelta(seconds=1)).isoformat()}, policy=POLICY, now=NOW)
     assert isinstance(late, Refusal)
     assert "retain_text_days is 30" in late.reason
 

@@ -173,7 +173,7 @@ def test_bad_texts_name_file_row_and_value(
 ) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_bytes(line)
-    arguments = ("--reference", str(path), "--current", str(path), "--model", "m@champion")
+    arguments = ("--reference", str(path), "--current", str(path), "--model", str(tmp_path))
     assert driftwarden(monkeypatch, "compare", *arguments) == 2
     assert said in capsys.readouterr().err
 
