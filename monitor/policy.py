@@ -128,7 +128,9 @@ def load_policy(path: Path) -> Policy:
         key = ".".join(str(part) for part in first["loc"]) or "models"
         if first["type"] == "extra_forbidden":
             raise InputError(f"{path}: unknown key {key}") from None
-        raise InputError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
+        raise InputError(
+            f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+        ) from None
 
 
 EXAMPLE = """\

@@ -30,9 +30,9 @@ def test_a_comment_does_not_change_the_digest_and_a_threshold_does(tmp_path: Pat
     [
         ("[capture]\nmax_queued = 3\n", "unknown key capture.max_queued"),
         ('[models.a]\nversion = "1"\nsampling_rate = 0\n', "models.a.sampling_rate: .*got 0"),
-        ("[models.a]\n", "set exactly one of version and alias"),
+        ("[models.a]\n", r"models.a: set exactly one of version and alias, got \{\}"),
         ("[models", "driftwarden.toml: "),
-        ("[capture]\nearliest = 2015-01-01T00:00:00\n", "a time needs a zone"),
+        ("[capture]\nearliest = 2015-01-01T00:00:00\n", "capture.earliest: a time needs a zone"),
     ],
 )
 def test_a_wrong_policy_is_refused_with_file_key_and_value(tmp_path: Path, text: str, message: str) -> None:
