@@ -1,12 +1,18 @@
 """`demo`: the whole job on one machine in a few minutes."""
 
 import os
+import shlex
+import shutil
+import socket
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.commands.common import print_json, quiet_logs, say
+from monitor.commands.common import JsonFlag, print_json, quiet_logs, say
+from monitor.commands.listening import address_of, end_on_sigterm, listen, serve_until_signalled
 
 if TYPE_CHECKING:
     from monitor.demo.replay import Demo
@@ -21,33 +27,66 @@ def demo(
     ] = None,
     days: Annotated[int, typer.Option(help="Days of traffic to replay.", min=7, max=90)] = 14,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the pages afterwards.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8000,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo in the folder.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Train, register, replay traffic with three incidents, judge every window, and serve what came out.
+    """Run the whole job on one machine.
+
+    Trains and registers a model, replays traffic with three incidents, judges every window, and serves what came out.
 
     Example: driftwarden demo --no-serve --json
     """
-    # before transformers is imported: nothing of the demo may ask a hub for a model under its local name
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _prepare_environment()
     from monitor.clock import SystemClock
-    from monitor.demo.replay import prepare_folder, run_demo
-    from monitor.demo.world import make_world
+    from monitor.demo.replay import prepare_folder, require_folder, run_demo
+    from monitor.demo.world import make_world, read_texts
 
     def tell(line: str) -> None:
         if not as_json:
             say(line)
 
     quiet_logs()
-    prepare_folder(folder)
-    world = make_world(corpus, say=tell)
-    done = run_demo(folder, world, days=days, clock=SystemClock(), say=tell)
-    page = _write_report(done, folder)
-    if as_json:
-        print_json(done.answer)
-    else:
-        _print_answer(done.answer, folder, page)
-    if serve:
-        _serve(done)
+    with listen("127.0.0.1", port) if serve else nullcontext() as listening:
+        require_folder(folder, force=force)
+        texts = read_texts(corpus)
+        world = make_world(texts, say=tell)
+        prepare_folder(folder, force=force)
+        done = run_demo(folder, world, days=days, clock=SystemClock(), say=tell)
+        page = _write_report(done, folder)
+        if as_json:
+            print_json(done.answer)
+        else:
+            _print_answer(done.answer, folder, page)
+        say(f"to serve it again: {_serve_command(folder, port)}", aside=as_json)
+        if listening is not None:
+            _serve(done, listening, aside=as_json)
+
+
+def _prepare_environment() -> None:
+    """Set what torch and transformers read while they are imported, where the user has not."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing of the demo may ask a hub for a model by its local name
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin slow a busy machine tenfold
+
+
+def _serve_command(folder: Path, port: int) -> str:
+    """Return the command line that serves a finished demo again, from any folder."""
+    inside = folder.resolve()
+    beside = Path(sys.executable).with_name("driftwarden")
+    program = "driftwarden" if shutil.which("driftwarden") or not beside.exists() else str(beside)
+    return " ".join(
+        shlex.quote(word)
+        for word in (
+            "env",
+            f"DRIFTWARDEN_DATABASE_URL=sqlite:///{inside / 'driftwarden.db'}",
+            f"DRIFTWARDEN_POLICY_FILE={inside / 'driftwarden.toml'}",
+            program,
+            "serve",
+            "--no-jobs",
+            "--port",
+            str(port),
+        )
+    )
 
 
 def _write_report(done: "Demo", folder: Path) -> Path:
@@ -55,7 +94,10 @@ def _write_report(done: "Demo", folder: Path) -> Path:
     from monitor.demo.replay import MODEL
     from monitor.reporting import write_report
 
-    return write_report(done.runner, MODEL, "1", Window(done.begin, done.end), folder / "report")
+    window = Window(done.begin, done.end)
+    path = write_report(done.runner, MODEL, "1", window, folder / "report")
+    done.runner.record_report(MODEL, "1", window, path.resolve(), done.end)
+    return path
 
 
 def _short(instant: str) -> str:
@@ -83,15 +125,13 @@ def _print_answer(answer: dict[str, Any], folder: Path, page: Path) -> None:
     console.print(f"report: {page}\nstore:  {folder / 'driftwarden.db'}")
 
 
-def _serve(done: "Demo") -> None:
-    import uvicorn
-
+def _serve(done: "Demo", listening: socket.socket, *, aside: bool) -> None:
     from monitor.app import create_app
     from monitor.clock import SystemClock
 
-    say(f"serving on http://{done.settings.host}:{done.settings.port} (Ctrl-C ends)")
-    app = create_app(done.settings, done.policy, SystemClock())
-    uvicorn.run(app, host=done.settings.host, port=done.settings.port, log_level="warning")
+    end_on_sigterm()
+    say(f"serving on {address_of(listening)} (Ctrl-C ends)", aside=aside)
+    serve_until_signalled(create_app(done.settings, done.policy, SystemClock()), listening)
 
 
 def register(app: typer.Typer) -> None:

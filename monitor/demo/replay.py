@@ -1,5 +1,6 @@
 """The demo: train, register, baseline, replay two weeks through the real HTTP capture, judge every window."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ MODEL, ALIAS = "support-intents", "champion"
 WINDOW = timedelta(hours=12)
 TICKETS_PER_WINDOW = 300
 BATCH = 100
+POLICY_NAME = "driftwarden.toml"
 SEED = 20_260
 
 Say = Callable[[str], None]
@@ -52,14 +54,15 @@ def demo_settings(folder: Path) -> Settings:
     """Return settings that keep everything the demo makes inside its folder."""
     return Settings(
         database_url=f"sqlite:///{folder / 'driftwarden.db'}",
-        policy_file=folder / "driftwarden.toml",
+        policy_file=folder / POLICY_NAME,
         cache_dir=folder / "cache",
         mlflow_tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
     )
 
 
+WRITTEN = "# written by `driftwarden demo`"
 POLICY_TEXT = f"""\
-# written by `driftwarden demo`
+{WRITTEN}
 [models."{MODEL}"]
 version = "1"
 
@@ -69,12 +72,30 @@ grace_minutes = 0
 """
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the demo's folder. Raises InputError when it holds an earlier demo or anything else."""
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty; remove it or give another --dir")
+def require_folder(folder: Path, *, force: bool) -> None:
+    """Raise InputError when the folder holds anything; with `force` an earlier demo may be there, and only that."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give another --dir")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not _holds_demo(folder):
+        raise InputError(f"{folder} is not empty and holds no demo; give another --dir")
+    if not force:
+        raise InputError(f"{folder} is not empty: it holds an earlier demo; --force replaces it, --dir names another")
+
+
+def prepare_folder(folder: Path, *, force: bool) -> None:
+    """Make the demo's folder, in place of an earlier demo with `force`. Raises as `require_folder`."""
+    require_folder(folder, force=force)
+    if folder.exists() and _holds_demo(folder):
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "driftwarden.toml").write_text(POLICY_TEXT, encoding="utf-8")
+    (folder / POLICY_NAME).write_text(POLICY_TEXT, encoding="utf-8")
+
+
+def _holds_demo(folder: Path) -> bool:
+    policy = folder / POLICY_NAME
+    return policy.is_file() and policy.read_text(encoding="utf-8", errors="replace").startswith(WRITTEN)
 
 
 def run_demo(folder: Path, world: World, *, days: int, clock: Clock, say: Say) -> Demo:

@@ -1,5 +1,6 @@
 """Train a small RoBERTa classifier from scratch: byte-level BPE, then one cycle of AdamW on the CPU."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ POSITIONS = 130
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1e-3
 LABEL_SMOOTHING = 0.05
-THREADS = 2
+THREADS = 2  # more gain nothing at this size
 
 
 def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int = 4000, positions: int = POSITIONS) -> Any:
@@ -94,7 +95,7 @@ def train_classifier(
     ids: list[list[int]] = [tokenizer(text, truncation=True, max_length=POSITIONS - 2)["input_ids"] for text in texts]
     targets = torch.tensor([names.index(label) for label in labels])
     threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(min(THREADS, _usable_processors()))
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -106,6 +107,12 @@ def train_classifier(
         model.save_pretrained(out_dir)
         tokenizer.save_pretrained(out_dir)
     return model, tokenizer
+
+
+def _usable_processors() -> int:
+    # a thread without a processor of its own makes every other one wait
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _fit(
