@@ -47,7 +47,7 @@ def create_app(settings: Settings, policy: Policy, clock: Clock) -> FastAPI:
     )
     app.include_router(capture_routes(policy=policy, clock=clock, writer=writer))
     registry = results_registry(engine, models=tuple(policy.models), version=release)
-    app.include_router(health_routes(engine=engine, registry=registry))
+    app.include_router(health_routes(engine=engine, registry=registry, writer=writer))
     app.include_router(page_routes(Results(engine=engine, policy=policy, clock=clock, code_version=release)))
 
     @app.exception_handler(HTTPException)

@@ -12,9 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor import store
 from monitor.metrics import ResultsCollector
 from monitor.web.problems import problem
+from monitor.writer import Writer
 
 
-def health_routes(*, engine: Engine, registry: CollectorRegistry) -> APIRouter:
+def health_routes(*, engine: Engine, registry: CollectorRegistry, writer: Writer) -> APIRouter:
     """Return /-/healthy, /-/ready and /metrics."""
     router = APIRouter(tags=["operations"])
 
@@ -25,7 +26,9 @@ def health_routes(*, engine: Engine, registry: CollectorRegistry) -> APIRouter:
 
     @router.get("/-/ready", response_class=PlainTextResponse)
     def ready() -> Response:
-        """Say whether the database answers at the schema this code knows."""
+        """Say whether the writer lives and the database answers at the schema this code knows."""
+        if not writer.alive:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the writer of events has ended; restart the service")
         try:
             store.require_current_schema(engine)
         except store.StoreError as error:
