@@ -28,6 +28,7 @@ class CapturePolicy(Section):
     """What capture takes in."""
 
     max_queued_requests: int = Field(64, ge=1, description="requests in flight before the service answers 429")
+    body_timeout_seconds: float = Field(20.0, gt=0, description="how long a request's body may take to arrive")
     future_tolerance_seconds: float = Field(300.0, ge=0, description="how far ahead of our clock an event may be")
     earliest: Annotated[datetime, AfterValidator(_aware)] = Field(
         datetime(2015, 1, 1, tzinfo=UTC), description="events older than this are rejected as a broken clock"
@@ -139,6 +140,7 @@ EXAMPLE = """\
 
 [capture]
 max_queued_requests = 64          # beyond this the service answers 429 with Retry-After
+body_timeout_seconds = 20         # a client that sends slower is answered 408
 future_tolerance_seconds = 300    # serving clocks may run this far ahead
 
 [retention]

@@ -1,10 +1,9 @@
 """POST /v1/predictions and /v1/labels: a 202 means durable."""
 
 import asyncio
-import json
-import zlib
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -16,25 +15,21 @@ from monitor.errors import TryAgainLater
 from monitor.events import LabelEvent, PredictionEvent
 from monitor.policy import Policy
 from monitor.sampling import Sampler
+from monitor.web.bodies import INLINE_BYTES, MAX_EVENTS, BodyRefused, Uploads, read_events
 from monitor.web.problems import problem
 from monitor.writer import QueueFull, Writer
 
-MAX_EVENTS = 5_000
-MAX_BODY_BYTES = 16 << 20
 INLINE_EVENTS = 200  # more are checked in a thread, so that others are answered meanwhile
 
-
-class BodyRefused(Exception):
-    """A body that cannot be read, with the status to answer."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+Taken = TypeVar("Taken")
 
 
 def capture_routes(*, policy: Policy, clock: Clock, writer: Writer) -> APIRouter:
     """Return the capture routes, over one writer and one sampler."""
     router, sampler = APIRouter(tags=["capture"]), Sampler()
+    uploads = Uploads(
+        max_queued=policy.capture.max_queued_requests, timeout_seconds=policy.capture.body_timeout_seconds
+    )
 
     def prepare(kind: Kind, events: list[Any]) -> Prepared[Any]:
         if kind == "predictions":
@@ -43,24 +38,19 @@ def capture_routes(*, policy: Policy, clock: Clock, writer: Writer) -> APIRouter
 
     async def take(kind: Kind, request: Request) -> Response:
         try:
-            writer.reserve()
-        except QueueFull as error:
-            return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error))
-        try:
-            events = read_events(await read_body(request))
-            if len(events) <= INLINE_EVENTS:
-                prepared = prepare(kind, events)
-            else:
-                prepared = await asyncio.to_thread(prepare, kind, events)
-            return answer(await asyncio.wrap_future(writer.submit(prepared)))
+            body = await uploads.read(request)
+            with writer.reserved():
+                events = await _do(read_events, body, inline=len(body) <= INLINE_BYTES)
+                prepared = await _do(prepare, kind, events, inline=len(events) <= INLINE_EVENTS)
+                return answer(await asyncio.wrap_future(writer.submit(prepared)))
         except BodyRefused as refused:
             return problem(refused.status, str(refused))
         except ClientDisconnect:
             return problem(HTTPStatus.BAD_REQUEST, "the client went away before its request was complete")
+        except QueueFull as error:
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error))
         except TryAgainLater as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        finally:
-            writer.release()
 
     @router.post("/v1/predictions", status_code=HTTPStatus.ACCEPTED, openapi_extra=_body(PredictionEvent))
     async def predictions(request: Request) -> Response:
@@ -75,6 +65,10 @@ def capture_routes(*, policy: Policy, clock: Clock, writer: Writer) -> APIRouter
     return router
 
 
+async def _do(work: Callable[..., Taken], *arguments: Any, inline: bool) -> Taken:
+    return work(*arguments) if inline else await asyncio.to_thread(work, *arguments)
+
+
 def _body(event: type[PredictionEvent] | type[LabelEvent]) -> dict[str, Any]:
     schema = event.model_json_schema()
     return {
@@ -83,52 +77,6 @@ def _body(event: type[PredictionEvent] | type[LabelEvent]) -> dict[str, Any]:
             "content": {"application/json": {"schema": {"type": "array", "items": schema, "maxItems": MAX_EVENTS}}},
         }
     }
-
-
-async def read_body(request: Request) -> bytes:
-    """Return the request's body, unpacked, never holding more than the limit. Raises BodyRefused."""
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding not in {"identity", "gzip"}:
-        raise BodyRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding must be gzip or none, got {encoding!r:.50}"
-        )
-    unpacker = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    body = bytearray()
-    async for chunk in request.stream():
-        if unpacker is None:
-            body += chunk
-        else:
-            try:
-                body += unpacker.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
-            except zlib.error as error:
-                raise BodyRefused(HTTPStatus.BAD_REQUEST, f"the body is not gzip ({error})") from None
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyRefused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"a request holds at most {MAX_BODY_BYTES >> 20} MiB; send it in parts",
-            )
-    if unpacker is not None and not unpacker.eof:
-        raise BodyRefused(HTTPStatus.BAD_REQUEST, "the gzip body ends too early")
-    return bytes(body)
-
-
-def read_events(body: bytes) -> list[Any]:
-    """Return the events of a body. Raises BodyRefused unless it is a JSON array of at most 5,000."""
-    try:
-        events = json.loads(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise BodyRefused(HTTPStatus.BAD_REQUEST, f"the body is not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
-        raise BodyRefused(HTTPStatus.BAD_REQUEST, f"the body is not JSON ({error})") from None
-    if not isinstance(events, list):
-        raise BodyRefused(
-            HTTPStatus.BAD_REQUEST, f"the body must be a JSON array of events, got {type(events).__name__}"
-        )
-    if len(events) > MAX_EVENTS:
-        raise BodyRefused(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request holds at most {MAX_EVENTS} events, got {len(events)}"
-        )
-    return events
 
 
 def answer(taken: Answer) -> JSONResponse:

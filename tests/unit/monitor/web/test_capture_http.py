@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,13 +12,9 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.app import create_app
-from monitor.capture import prepare_predictions
 from monitor.clock import ReplayedClock
-from monitor.errors import TryAgainLater
-from monitor.policy import CapturePolicy, ModelPolicy, Policy
-from monitor.sampling import Sampler
+from monitor.policy import ModelPolicy, Policy
 from monitor.settings import Settings
-from monitor.writer import Writer
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 POLICY = Policy(models={"intents": ModelPolicy(version="1"), "sampled": ModelPolicy(version="1", sampling_rate=0.3)})
@@ -125,6 +119,21 @@ def test_labels_are_taken_once_a_source(http: TestClient) -> None:
     assert (again["duplicate"], [one["field"] for one in again["rejected"]]) == (1, ["id"])
 
 
+def test_gzip_of_several_members_is_read_whole_and_what_follows_it_must_be_gzip(http: TestClient) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    parts = [json.dumps([event(1)])[:-1], ", ", json.dumps([event(2)])[1:]]
+    packed = b"".join(gzip.compress(part.encode()) for part in parts)
+    assert http.post("/v1/predictions", content=packed, headers=headers).json()["accepted"] == 2
+    junk = http.post("/v1/predictions", content=packed + b"junk", headers=headers)
+    assert (junk.status_code, "what follows gzip member 3" in junk.json()["detail"]) == (400, True)
+    torn = http.post("/v1/predictions", content=packed[:-9], headers=headers)
+    assert torn.status_code == 400
+    bomb = gzip.compress(b" " * (9 << 20))
+    assert http.post("/v1/predictions", content=bomb * 2, headers=headers).status_code == 413
+    many = http.post("/v1/predictions", content=gzip.compress(b"") * 2000, headers=headers)
+    assert (many.status_code, "1000 members" in many.json()["detail"]) == (400, True)
+
+
 def test_health_ready_and_an_unknown_page(http: TestClient, engine: Engine) -> None:
     assert http.get("/-/healthy").status_code == 200
     assert http.get("/-/ready").status_code == 200
@@ -136,52 +145,3 @@ def test_health_ready_and_an_unknown_page(http: TestClient, engine: Engine) -> N
     stale = http.get("/-/ready")
     assert stale.status_code == 503
     assert "driftwarden db upgrade" in stale.json()["detail"]
-
-
-def test_over_its_bound_the_service_says_when_to_come_again(tmp_path: Path, sqlite_engine: Engine) -> None:
-    policy = Policy(capture=CapturePolicy(max_queued_requests=1), models=POLICY.models)
-    url = f"sqlite:///{tmp_path}/driftwarden.db"
-    app = create_app(Settings(database_url=url), policy, ReplayedClock(NOW))
-    with TestClient(app) as http, store.writing(sqlite_engine) as session:
-        session.execute(text("DELETE FROM counters"))  # the write lock is ours: the first request waits for it
-        waiting = threading.Thread(target=http.post, args=("/v1/predictions",), kwargs={"json": [event(1)]})
-        waiting.start()
-        answer = None
-        for _ in range(100):
-            answer = http.post("/v1/predictions", json=[])
-            if answer.status_code == 429:
-                break
-        assert answer is not None
-        assert answer.status_code == 429
-        assert answer.headers["retry-after"] == "1"
-        session.commit()
-        waiting.join(timeout=30)
-        assert http.post("/v1/predictions", json=[event(1)]).json()["duplicate"] == 1
-
-
-def test_requests_that_wait_together_share_a_commit_and_one_that_fails_fails_alone(sqlite_engine: Engine) -> None:
-    def prepared(number: int):
-        events = [event(number)]
-        return prepare_predictions(events, policy=POLICY, sampler=Sampler(), now=NOW, source="test")
-
-    broken = prepared(2)
-    broken.rows[0] = "not a row"  # type: ignore[call-overload]
-    writer = Writer(sqlite_engine, max_queued=10)
-    futures = [writer.submit(one) for one in (prepared(1), broken, prepared(3))]
-    writer.start()
-    assert futures[0].result(timeout=10).accepted == 1
-    assert futures[2].result(timeout=10).accepted == 1
-    with pytest.raises(AttributeError):
-        futures[1].result(timeout=10)
-    writer.stop()
-
-
-def test_a_database_that_fails_is_try_again_and_not_an_acceptance(sqlite_engine: Engine) -> None:
-    with store.writing(sqlite_engine) as session:
-        session.execute(text("DROP TABLE predictions"))
-    writer = Writer(sqlite_engine, max_queued=10)
-    writer.start()
-    future = writer.submit(prepare_predictions([event(1)], policy=POLICY, sampler=Sampler(), now=NOW, source="test"))
-    with pytest.raises(TryAgainLater):
-        future.result(timeout=10)
-    writer.stop()
