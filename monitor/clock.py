@@ -8,6 +8,8 @@ from typing import Protocol
 from monitor.errors import InputError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MAX_SPAN_DIGITS = 5  # 99,999 days: 273 years
 
 
 class Clock(Protocol):
@@ -72,13 +74,17 @@ def complete_windows(*, first_event: datetime, until: datetime, step: timedelta)
 
 
 def parse_span(text: str) -> timedelta:
-    """Read "24h", "7d" or "90m". Raises InputError for anything else.
+    """Read "24h", "7d" or "120m": whole hours, since windows are made of hourly sketches. Raises InputError otherwise.
 
     >>> parse_span("24h")
     datetime.timedelta(days=1)
     """
     units = {"m": "minutes", "h": "hours", "d": "days"}
     number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdigit() or not 0 < int(number) <= 100_000:
-        raise InputError(f"--window takes a number and m, h or d (24h, 7d), got {text!r}")
-    return timedelta(**{units[unit]: int(number)})
+    plain = number.isascii() and number.isdigit() and len(number) <= MAX_SPAN_DIGITS  # isdigit alone takes "²"
+    if unit not in units or not plain or int(number) == 0:
+        raise InputError(f"--window takes a number and m, h or d (24h, 7d), got {text!r:.50}")
+    span = timedelta(**{units[unit]: int(number)})
+    if span % HOUR:
+        raise InputError(f"--window takes whole hours, since windows are made of hourly sketches, got {text!r}")
+    return span

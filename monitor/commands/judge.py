@@ -94,7 +94,7 @@ def compare(
 
 def check(
     model: ModelArgument,
-    window: Annotated[str, typer.Option(help="How far back from now: 24h, 7d.")] = "24h",
+    window: Annotated[str, typer.Option(help="How far back from now, in whole hours: 24h, 7d.")] = "24h",
     as_json: JsonFlag = False,
 ) -> None:
     """Judge the stored samples of the last hours now.
@@ -114,7 +114,7 @@ def check(
 
 def report(
     model: ModelArgument,
-    window: Annotated[str, typer.Option(help="How far back from now: 24h, 7d.")] = "7d",
+    window: Annotated[str, typer.Option(help="How far back from now, in whole hours: 24h, 7d.")] = "7d",
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
     as_json: JsonFlag = False,
 ) -> None:

@@ -75,7 +75,7 @@ def test_the_demos_store_and_registry_serve_the_other_commands(demo: tuple[Path,
     assert judged["verdict"]["drift"] is True
     assert {one["name"] for one in judged["detectors"]} >= {"kl_cells", "kl_gaussian", "cosine", "js_classes"}
     empty = driftwarden(
-        "check", "support-intents@champion", "--window", "1m", "--json", cwd=folder, code=4, **environment
+        "check", "support-intents@champion", "--window", "1h", "--json", cwd=folder, code=4, **environment
     )
     assert json.loads(empty.stdout)["verdict"] is None
     nobody = driftwarden("check", "support-intents@nobody", cwd=folder, code=2, **environment)

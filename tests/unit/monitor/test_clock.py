@@ -37,15 +37,27 @@ def test_a_replayed_clock_never_goes_back() -> None:
         clock.advance_to(NOON)
 
 
-@pytest.mark.parametrize(("text", "hours"), [("24h", 24), ("7d", 168), ("90m", 1.5)])
+@pytest.mark.parametrize(("text", "hours"), [("24h", 24), ("7d", 168), ("120m", 2)])
 def test_spans_are_read(text: str, hours: float) -> None:
     assert parse_span(text) == timedelta(hours=hours)
 
 
-@pytest.mark.parametrize("text", ["", "h", "24", "-1h", "1.5h", "0d", "1w"])
+@pytest.mark.parametrize("text", ["", "h", "24", "-1h", "1.5h", "0d", "1w", "²d", "٣h", "9" * 5000 + "d", "100000d"])
 def test_other_spans_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--window"):
         parse_span(text)
+
+
+@pytest.mark.parametrize("text", ["30m", "90m", "1m"])
+def test_spans_that_are_no_whole_hours_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=f"whole hours, since windows are made of hourly sketches, got '{text}'"):
+        parse_span(text)
+
+
+def test_a_refused_span_is_not_repeated_at_length() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_span("9" * 5000 + "d")
+    assert len(str(caught.value)) < 200
 
 
 def test_a_window_without_zone_or_length_is_refused() -> None:
