@@ -18,7 +18,6 @@ from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, floor_to
 from monitor.errors import DriftwardenError
-from monitor.folding import HOUR
 from monitor.policy import DEFAULTS
 from monitor.results import Loaded, Results
 from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
@@ -42,17 +41,12 @@ log = structlog.get_logger()
 
 
 def gather(results: Results, name: str, version: str, window: Window) -> ReportInput:
-    """Read everything a report shows of [start, end)."""
+    """Read everything a report shows of [start, end): the windows that ended in it, as the overview counts them."""
     loaded = results.baseline(name, version)
     alpha = results.policy.models.get(name, DEFAULTS).drift.alpha
     with Session(results.engine) as session:
-        runs = store.runs(
-            session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end + HOUR
-        )
-        runs = sorted(
-            (run for run in runs if window.start <= run.window_start and run.window_end <= window.end),
-            key=lambda run: run.window_start,
-        )
+        runs = store.runs(session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end)
+        runs = sorted(runs, key=lambda run: run.window_start)
         detectors = store.results_of(session, [run.id for run in runs])
         counters = store.counts(session)
         totals = store.sketch_totals(session, start=window.start, end=window.end).get((name, version))
@@ -239,6 +233,19 @@ def _write_evidently(runner: Runner, name: str, version: str, window: Window, pa
         return False
     write_evidently_page(reference, current, path)
     return True
+
+
+def latest_evidently_page(results: Results, name: str, version: str) -> tuple[Path, Window] | None:
+    """Return Evidently's page beside the version's latest written report, with that report's window.
+
+    None when no report was written, its page is gone, or it lies on another machine.
+    """
+    with Session(results.engine) as session:
+        run = store.latest_run(session, job=JOB_REPORT, model=name, version=version)
+    if run is None:
+        return None
+    page = Path(str(run.payload["path"])).with_name(EVIDENTLY_NAME)
+    return (page, Window(run.window_start, run.window_end)) if page.is_file() else None
 
 
 def write_due_reports(runner: Runner, name: str) -> list[store.StoredRun]:

@@ -121,6 +121,8 @@ class ReportInput:
     counts: Counts
     provenance: tuple[tuple[str, str], ...]
     evidently_href: str | None = None
+    evidently_label: str = "Evidently's summary of the texts"
+    overview_href: str | None = None
 
     def __post_init__(self) -> None:
         _require_utc(

@@ -6,12 +6,15 @@ from datetime import datetime
 from urllib.parse import quote
 
 from reports.render import render
-from reports.wording import when
+from reports.wording import p_text, when
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """A model version; status "none" until a window was judged; windows and drifted count the last 14 days."""
+    """A model version; windows and drifted count those judged in the last 14 days.
+
+    status is that of the latest judged window, "none" until there is one, or "no_baseline": its events only wait.
+    """
 
     model: str
     version: str
@@ -27,16 +30,17 @@ class OverviewRow:
 
 @dataclass(frozen=True, slots=True)
 class OverviewView:
-    """A row as it is read."""
+    """A row as it is read; a version without a baseline has no report to link to, but a command that builds one."""
 
     name: str
-    href: str
+    href: str | None
     word: str
     kind: str
     p_value: str
     judged: str
     recent: str
     waiting: str
+    command: str | None
 
 
 def render_overview(rows: Sequence[OverviewRow], *, now: datetime) -> str:
@@ -45,7 +49,10 @@ def render_overview(rows: Sequence[OverviewRow], *, now: datetime) -> str:
 
 
 def _view(row: OverviewRow) -> OverviewView:
-    if row.status == "none":
+    bare = row.status == "no_baseline"
+    if bare:
+        word, kind = "no baseline", "unknown"
+    elif row.status == "none":
         word, kind = "not judged yet", "unknown"
     elif row.drift is None:
         word, kind = "insufficient evidence", "unknown"
@@ -53,11 +60,12 @@ def _view(row: OverviewRow) -> OverviewView:
         word, kind = ("DRIFT", "drifted") if row.drift else ("no drift", "calm")
     return OverviewView(
         name=f"{row.model}/{row.version}",
-        href=f"/models/{quote(row.model, safe='')}/{quote(row.version, safe='')}/report",
+        href=None if bare else f"/models/{quote(row.model, safe='')}/{quote(row.version, safe='')}/report",
         word=word,
         kind=kind,
-        p_value="–" if row.p_value is None else f"{row.p_value:.2g}",
+        p_value="–" if row.p_value is None else p_text(row.p_value),
         judged="–" if row.window_end is None else f"{when(row.window_end)}, {row.n:,} texts",
-        recent=f"{row.drifted} of {row.windows} drifted",
+        recent="–" if bare else f"{row.drifted} of {row.windows} drifted",
         waiting=f"{row.waiting:,}",
+        command=f"driftwarden baseline {row.model}/{row.version} --reference FILE" if bare else None,
     )

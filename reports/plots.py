@@ -13,7 +13,20 @@ import numpy.typing as npt
 
 from reports.model import DetectorRow, MixRow, Projection, WindowVerdict
 from reports.svg import Scale, document, element, nice_ticks, number, text, time_ticks, titled
-from reports.wording import CALM, DRIFT, FAILED, JUDGED, LITTLE, WORDS, kind_of, p_text, share_text, significant, when
+from reports.wording import (
+    CALM,
+    DRIFT,
+    FAILED,
+    JUDGED,
+    LITTLE,
+    SMALLEST_P,
+    WORDS,
+    kind_of,
+    p_phrase,
+    share_text,
+    significant,
+    when,
+)
 
 CALM_COLOUR = "var(--now, #0072b2)"  # blue: the current window, everywhere in the report
 DRIFT_COLOUR = "var(--bad, #d55e00)"
@@ -23,7 +36,6 @@ SOFT_COLOUR = "var(--soft, #5b6675)"
 
 MAX_POINTS = 1500
 MAX_LABELS = 24
-SMALLEST_P = 1e-6  # far smaller p-values would flatten everything else; their tooltip tells the value
 
 
 def verdicts_plot(verdicts: Sequence[WindowVerdict]) -> str:
@@ -39,7 +51,7 @@ def verdicts_plot(verdicts: Sequence[WindowVerdict]) -> str:
     top_value = max([3.0, *(value for _, value in judged), *(_surprise(one.alpha) for one in ordered)])
     y = Scale(0.0, top_value * 1.06, bottom, top)
     body = [_p_axis(y, left, right)]
-    body.append(text(16, (top + bottom) / 2, "p-value", **_turned(16, (top + bottom) / 2)))
+    body.append(text(14, (top + bottom) / 2, "p-value", **_turned(14, (top + bottom) / 2)))
     if ordered:
         x = _time_scale(ordered, left, right)
         body.append(_time_axis(ordered, x, axis))
@@ -52,7 +64,7 @@ def verdicts_plot(verdicts: Sequence[WindowVerdict]) -> str:
         body += [_mark(kind_of(one), x(_middle(one)), y(value), tooltip(one)) for one, value in judged]
         body += [_mark(kind_of(one), x(_middle(one)), strip, tooltip(one)) for one in waiting]
         if any(one.p_value is not None and one.p_value < SMALLEST_P for one, _ in judged):
-            body.append(text(right, 10, f"p below {SMALLEST_P:g} is drawn there", text_anchor="end", fill=SOFT_COLOUR))
+            body.append(text(right, 10, "p below 1e-6 is drawn there", text_anchor="end", fill=SOFT_COLOUR))
         if waiting:
             body.append(text(right + 6, strip + 4, "not judged", fill=SOFT_COLOUR))
     else:
@@ -200,14 +212,14 @@ def mix_plot(rows: Sequence[MixRow]) -> str:
 
 def tooltip(one: WindowVerdict) -> str:
     """Return one window in a line."""
-    p_value = "" if one.p_value is None else f", p = {p_text(one.p_value)}"
+    p_value = "" if one.p_value is None else f", {p_phrase(one.p_value)}"
     return f"{when(one.start)} to {when(one.end)}: {WORDS[kind_of(one)]}{p_value}, {one.n:,} texts"
 
 
 def _row_tooltip(one: WindowVerdict, row: DetectorRow) -> str:
     return (
         f"{when(one.start)} to {when(one.end)}: {significant(row.statistic)} {row.unit}, "
-        f"threshold {significant(row.threshold)}, p = {p_text(row.p_value)}"
+        f"threshold {significant(row.threshold)}, {p_phrase(row.p_value)}"
     )
 
 
@@ -249,7 +261,7 @@ def _p_axis(y: Scale, left: float, right: float) -> str:
     step = max(1, math.ceil(y.high / 6))
     parts = []
     for power in range(0, math.floor(y.high) + 1, step):
-        label = f"{10.0**-power:g}" if power <= 4 else f"1e-{power}"
+        label = f"{10.0**-power:g}" if power <= 3 else f"1e-{power}"
         parts += [
             _rule(left, right, y(power)),
             text(left - 8, y(power) + 4, label, text_anchor="end", fill=SOFT_COLOUR),

@@ -79,6 +79,8 @@ class ReportView:
     texts: tuple[CountView, ...]
     provenance: tuple[tuple[str, str], ...]
     evidently_href: str | None
+    evidently_label: str
+    overview_href: str | None
 
 
 def report_view(report: ReportInput) -> ReportView:
@@ -103,6 +105,8 @@ def report_view(report: ReportInput) -> ReportView:
         texts=_texts(report.counts),
         provenance=report.provenance,
         evidently_href=report.evidently_href,
+        evidently_label=report.evidently_label,
+        overview_href=report.overview_href,
     )
 
 

@@ -8,6 +8,7 @@ from reports.model import WindowVerdict
 DRIFT, CALM, LITTLE, FAILED = "drifted", "calm", "unknown", "failed"
 WORDS = {DRIFT: "drift", CALM: "no drift found", LITTLE: "insufficient evidence", FAILED: "failed"}
 JUDGED = (DRIFT, CALM)
+SMALLEST_P = 1e-6  # no null distribution here is known further out
 
 
 def kind_of(one: WindowVerdict) -> str:
@@ -36,8 +37,18 @@ def significant(value: float, *, digits: int = 3) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Return a p-value to two significant digits."""
-    return significant(p_value, digits=2)
+    """Return a p-value to two significant digits; one smaller than any null can support is "< 1e-6".
+
+    >>> p_text(0.0213), p_text(4.5e-308)
+    ('0.021', '< 1e-6')
+    """
+    return "< 1e-6" if p_value < SMALLEST_P else significant(p_value, digits=2)
+
+
+def p_phrase(p_value: float) -> str:
+    """Return "p = 0.021" or "p < 1e-6"."""
+    told = p_text(p_value)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
 def share_text(share: float) -> str:

@@ -160,6 +160,8 @@ def _print_table(judged: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from reports.wording import p_phrase, p_text
+
     console = Console()
     counts = f"{judged['reference']['n']} reference and {judged['current']['n']} current texts"
     table = Table("detector", "statistic", "threshold", "unit", "p", "drift")
@@ -169,7 +171,7 @@ def _print_table(judged: dict[str, Any]) -> None:
             f"{result['statistic']:.4g}",
             f"{result['threshold']:.4g}",
             result["unit"],
-            f"{result['p_value']:.2g}",
+            p_text(result["p_value"]),
             "yes" if result["drift"] else "no",
         )
     console.print(table)
@@ -178,7 +180,7 @@ def _print_table(judged: dict[str, Any]) -> None:
         console.print(f"too little data ({escape(judged['detail'])}): {counts}")
         return
     word = "DRIFT" if verdict["drift"] else "no drift"
-    console.print(f"{word}: p = {verdict['p_value']:.2g} at alpha = {verdict['alpha']:g}, {counts}")
+    console.print(f"{word}: {p_phrase(verdict['p_value'])} at alpha = {verdict['alpha']:g}, {counts}")
     if verdict["drift"]:
         for cell in judged["cells"]:
             keywords = escape(", ".join(cell["keywords"]))

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
@@ -68,8 +69,20 @@ def test_extreme_p_values_stay_inside_the_plot(verdict: Callable[..., WindowVerd
 
 
 def test_a_p_value_too_small_to_draw_is_said_to_be(verdict: Callable[..., WindowVerdict]) -> None:
-    assert "p below 1e-06 is drawn there" in verdicts_plot([verdict(0, p_value=1e-20)])
+    assert "p below 1e-6 is drawn there" in verdicts_plot([verdict(0, p_value=1e-20)])
     assert "is drawn there" not in verdicts_plot([verdict(0, p_value=1e-6)])
+
+
+@pytest.mark.parametrize("p_value", [0.05, 1e-4, 1e-20])
+def test_no_tick_label_of_the_p_axis_reaches_under_its_title(
+    verdict: Callable[..., WindowVerdict], p_value: float
+) -> None:
+    """The title's line stands at x = 14, 13 px high; a digit is at most 8 px wide."""
+    root = parsed(verdicts_plot([verdict(0, p_value=p_value)]))
+    (title,) = [one for one in root.iter("text") if one.text == "p-value"]
+    for label in root.iter("text"):
+        if label.get("text-anchor") == "end" and re.fullmatch(r"[\d.e-]+", label.text or ""):
+            assert float(label.get("x", "0")) - 8 * len(label.text or "") >= float(title.get("x", "0")) + 4
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 400])

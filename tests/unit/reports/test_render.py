@@ -146,6 +146,11 @@ def test_shares_of_counts_are_of_the_right_whole(report: ReportInput) -> None:
     assert '>truncated to the model&#39;s length</th><td class="number">9</td><td class="number">10%<' in page
 
 
+def test_a_written_report_names_no_overview_and_a_served_one_leads_back(report: ReportInput) -> None:
+    assert "All model versions" not in render_report(report)
+    assert '<a href="/">' in render_report(replace(report, overview_href="/"))
+
+
 def test_an_unknown_status_a_reversed_window_and_a_local_time_are_refused(
     verdict: Callable[..., WindowVerdict],
 ) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from reports.wording import p_text, share_text, significant
+from reports.wording import p_phrase, p_text, share_text, significant
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,9 @@ def test_numbers_keep_three_significant_digits(value: float, words: str) -> None
     assert significant(value) == words
 
 
-def test_a_small_p_value_is_never_rounded_to_zero() -> None:
-    assert [p_text(p) for p in (0.0005, 1e-20, 1.0)] == ["0.0005", "1.0e-20", "1"]
+def test_a_small_p_value_is_never_rounded_to_zero_nor_told_beyond_what_a_null_supports() -> None:
+    assert [p_text(p) for p in (0.0005, 1e-6, 4.5e-308, 0.0, 1.0)] == ["0.0005", "1.0e-06", "< 1e-6", "< 1e-6", "1"]
+    assert [p_phrase(p) for p in (0.03, 1e-20)] == ["p = 0.03", "p < 1e-6"]
 
 
 def test_a_small_share_is_never_rounded_to_nothing() -> None:
