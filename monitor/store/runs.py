@@ -13,6 +13,7 @@ from monitor.store.types import NewRun, StoredDecision, StoredResult, StoredRun
 
 OK, FAILED = "ok", "failed"
 RUN_FIELDS = tuple(NewRun.__dataclass_fields__)
+RESULT_FIELDS = tuple(StoredResult.__dataclass_fields__)
 DECISION_FIELDS = tuple(StoredDecision.__dataclass_fields__)
 
 
@@ -38,21 +39,8 @@ def record_run(session: Session, run: NewRun, results: Sequence[StoredResult]) -
         return False
     session.execute(delete(Result).where(Result.run_id == run_id))
     if results:
-        session.execute(
-            insert(Result),
-            [
-                {
-                    "run_id": run_id,
-                    "name": one.name,
-                    "statistic": one.statistic,
-                    "unit": one.unit,
-                    "p_value": one.p_value,
-                    "threshold": one.threshold,
-                    "drift": one.drift,
-                }
-                for one in results
-            ],
-        )
+        rows = [{**{name: getattr(one, name) for name in RESULT_FIELDS}, "run_id": run_id} for one in results]
+        session.execute(insert(Result), rows)
     add_counts(session, {(run.model, f"run.{run.job}.{run.status}"): 1})
     return True
 
@@ -118,9 +106,7 @@ def results_of(session: Session, run_ids: Sequence[int]) -> dict[int, list[Store
     for start in range(0, len(run_ids), 500):
         part = run_ids[start : start + 500]
         for row in session.scalars(select(Result).where(Result.run_id.in_(part)).order_by(Result.name)):
-            found[row.run_id].append(
-                StoredResult(row.run_id, row.name, row.statistic, row.unit, row.p_value, row.threshold, row.drift)
-            )
+            found[row.run_id].append(StoredResult(**{name: getattr(row, name) for name in RESULT_FIELDS}))
     return found
 
 

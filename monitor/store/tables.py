@@ -243,6 +243,7 @@ class Result(Base):
     p_value: Mapped[float]
     threshold: Mapped[float]
     drift: Mapped[bool]
+    effect: Mapped[float | None]
 
 
 class Decision(Base):

@@ -204,6 +204,7 @@ class StoredResult:
     p_value: float
     threshold: float
     drift: bool
+    effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
