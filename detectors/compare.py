@@ -1,27 +1,67 @@
-"""Judge a window's sketch against the reference sketch: five detectors, one verdict that keeps alpha."""
+"""Judge a window's sketch against the reference sketch: several detectors, one verdict that keeps alpha."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.checks import FloatArray, IntArray
 from detectors.cosine import lifted_cosine_distance
 from detectors.errors import DetectorInputError
 from detectors.kl import cells_kl, counts_js, gaussian_kl, shrunk, smoothed
-from detectors.permutation import critical_value, p_value, permute_rows, permuted_counts
+from detectors.novelty import novelty_shift
+from detectors.permutation import RowTest, Tested, alpha_given_baseline, count_test, joint_test
 from detectors.results import CellShift, Comparison, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
+from detectors.univariate import anderson_darling, ks_distance, total_variation, upper_excess
 
 MINIMUM = 50
+NOVELTY_SHARE = 0.6  # of alpha; the others share the rest evenly. Why: docs/math/verdict.md
+GAUSSIAN_DIMENSION = 32
+SAMPLE_SUFFICES = 0.8  # a histogram is judged on the sampled rows where they hold this share of all texts' information
+EFFECTS = {
+    "kl_cells": "share of texts that moved between the baseline's cells, 0 to 1",
+    "kl_gaussian": "how many times as widely the current embeddings spread as the reference's, 1 is alike",
+    "cosine": "how far the mean embedding moved, in standard deviations of the baseline, beyond chance",
+    "novelty": "share of the window's texts, at least, that are less like the baseline than its own texts, 0 to 1",
+    "js_classes": "share of texts that changed predicted class, 0 to 1",
+    "js_confidence": "share of texts that changed bin of confidence, 0 to 1",
+    "ad_entropy": "largest gap between the cumulative shares of prediction entropy, 0 to 1",
+    "ad_token_length": "largest gap between the cumulative shares of token counts, 0 to 1",
+    "ad_unknown_share": "largest gap between the cumulative shares of unknown tokens per text, 0 to 1",
+    "ad_truncated": "change of the share of truncated texts, 0 to 1",
+}
+
+CountStatistic = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class _Tested:
+class _Histogram:
+    """Counts (b,) of all texts of both sides, the pooled sampled rows' bins, and what is measured on them."""
+
     name: str
     unit: str
-    observed: float
-    null: FloatArray
+    statistic: CountStatistic
+    effect: CountStatistic
+    before: IntArray
+    now: IntArray
+    bins: npt.NDArray[np.integer]
+
+    def in_sample(self, sizes: tuple[int, int]) -> bool:
+        """Whether the sampled rows all know their bin and lose little against all texts."""
+        if not self.bins.size or int(self.bins.max()) >= self.before.size or int(self.bins.min()) < 0:
+            return False
+        return _information(*sizes) >= SAMPLE_SUFFICES * _information(int(self.before.sum()), int(self.now.sum()))
+
+    def as_row_test(self) -> RowTest:
+        """Return the same statistic as one of the joint permutation."""
+        return RowTest(np.eye(self.before.size)[self.bins], self.statistic)
+
+    def size_of_effect(self) -> float:
+        """Return the effect on all texts."""
+        return float(self.effect(self.before.astype(np.float64), self.now.astype(np.float64)))
 
 
 def compare_sketches(
@@ -32,113 +72,167 @@ def compare_sketches(
     rng: np.random.Generator,
     permutations: int = 1999,
     minimum: int = MINIMUM,
+    baseline_confidence: float | None = None,
 ) -> Comparison | TooLittleData:
     """Compare two sketches of one basis.
 
-    Every null is a permutation null: exact for exchangeable texts. The combined p-value is min(1, m · min p), valid
-    under any dependence between the m detectors; each detector alarms at alpha / m. Cost does not grow with the
-    number of texts. Raises DetectorInputError for sketches of unlike bases or alpha outside (0, 1).
+    Every null is a permutation null: exact for exchangeable texts. All statistics that the sampled rows carry are
+    permuted together and combined by the smallest weighted p-value (`permutation.joint_test`), which keeps alpha under
+    any dependence and loses nothing to it; three fifths of alpha are novelty's. Where a window has so many more texts than its
+    sample that the counts of all of them tell more, those histograms are tested on all texts by themselves, each at
+    its own share of alpha, and the joint family keeps the rest. Cost does not grow with the number of texts.
+
+    `baseline_confidence` lowers alpha so that this share of baselines alarms at most alpha of its windows, however
+    many it judges (`permutation.alpha_given_baseline`); without it alpha holds on the average over baselines.
+    Raises DetectorInputError for sketches of unlike bases, or alpha or confidence outside (0, 1).
     """
-    if not 0 < alpha < 1:
-        raise DetectorInputError(f"alpha lies in (0, 1), got {alpha}")
+    _check(reference, current, alpha=alpha, baseline_confidence=baseline_confidence)
+    for side, sketch in (("reference", reference), ("current", current)):
+        if sketch.n < minimum:
+            return TooLittleData(f"{side} texts", got=sketch.n, needed=minimum)
+    level = alpha
+    if baseline_confidence is not None:
+        level = alpha_given_baseline(
+            alpha, reference_n=reference.n, current_n=current.n, confidence=baseline_confidence
+        )
+    results, combined = _judged(reference, current, alpha=level, permutations=permutations, rng=rng)
+    verdict = Verdict(any(result.drift for result in results), combined, level)
+    return Comparison(reference.n, current.n, results, verdict, cell_shifts(reference, current))
+
+
+def _check(reference: Sketch, current: Sketch, *, alpha: float, baseline_confidence: float | None) -> None:
+    for name, value in (("alpha", alpha), ("baseline_confidence", baseline_confidence)):
+        if value is not None and not 0 < value < 1:
+            raise DetectorInputError(f"{name} lies in (0, 1), got {value}")
     if reference.basis_digest != current.basis_digest:
         raise DetectorInputError(
             f"sketches of unlike bases are never compared: {reference.basis_digest}, {current.basis_digest}"
         )
-    for side, sketch in (("reference", reference), ("current", current)):
-        if sketch.n < minimum:
-            return TooLittleData(f"{side} texts", got=sketch.n, needed=minimum)
-    tested = _tested(reference, current, permutations=permutations, rng=rng)
-    share = alpha / len(tested)
-    results = tuple(_result(one, alpha=share) for one in tested)
-    combined = min(1.0, len(results) * min(result.p_value for result in results))
-    drift = any(result.drift for result in results)
-    return Comparison(reference.n, current.n, results, Verdict(drift, combined, alpha), cell_shifts(reference, current))
 
 
-def _tested(reference: Sketch, current: Sketch, *, permutations: int, rng: np.random.Generator) -> list[_Tested]:
-    counts: list[tuple[str, Callable[[FloatArray, FloatArray], FloatArray], IntArray, IntArray]] = [
-        ("kl_cells", cells_kl, reference.cell_counts, current.cell_counts)
-    ]
-    if reference.class_counts.size > 1 and reference.class_counts.sum() and current.class_counts.sum():
-        counts.append(("js_classes", counts_js, reference.class_counts, current.class_counts))
-    if reference.confidence_counts.sum() and current.confidence_counts.sum():
-        counts.append(("js_confidence", counts_js, reference.confidence_counts, current.confidence_counts))
-    tested = [
-        _Tested(name, "nats", *_count_test(statistic, before, now, permutations=permutations, rng=rng))
-        for name, statistic, before, now in counts
-    ]
+def _judged(
+    reference: Sketch, current: Sketch, *, alpha: float, permutations: int, rng: np.random.Generator
+) -> tuple[tuple[DetectorResult, ...], float]:
+    """Return the detectors' results and the combined p-value."""
+    histograms = {one.name: one for one in _histograms(reference, current)}
     rows = np.concatenate([reference.rows, current.rows]).astype(np.float64)
     sizes = (reference.rows.shape[0], current.rows.shape[0])
-    for name, unit, statistic in (
-        ("kl_gaussian", "nats", _gaussian_statistic(rows)),
-        ("cosine", "distance", _cosine_statistic(rows)),
-    ):
-        observed, null = permute_rows(
-            statistic, reference_n=sizes[0], current_n=sizes[1], permutations=permutations, rng=rng
-        )
-        tested.append(_Tested(name, unit, observed, null))
-    return tested
+    joint = {"kl_gaussian": _gaussian_test(rows, *sizes), "cosine": _cosine_test(rows, *sizes)}
+    joint |= {name: one.as_row_test() for name, one in histograms.items() if one.in_sample(sizes)}
+    shares = _shares_of_alpha((*joint, *(name for name in histograms if name not in joint)))
+    weight = sum(shares[name] for name in joint)
+    family = joint_test(
+        tuple(joint.values()),
+        reference_n=sizes[0],
+        current_n=sizes[1],
+        weights=np.array([shares[name] for name in joint]) / weight,
+        alpha=alpha * weight,
+        permutations=permutations,
+        rng=rng,
+    )
+    tested = dict(zip(joint, family.tests, strict=True))
+    p_values = [family.p_value / weight]
+    for name, one in histograms.items():
+        if name not in joint:
+            share = alpha * shares[name]
+            drawn = max(permutations, math.ceil(2 / share) - 1)  # fewer could never reach its share
+            tested[name] = count_test(one.statistic, one.before, one.now, alpha=share, permutations=drawn, rng=rng)
+            p_values.append(tested[name].p_value / shares[name])
+    units = {"kl_gaussian": "nats", "cosine": "distance", **{name: one.unit for name, one in histograms.items()}}
+    effects = {name: one.size_of_effect() for name, one in histograms.items()}
+    effects |= {"kl_gaussian": _spread_ratio(reference, current), "cosine": _mean_shift(reference, current)}
+    results = tuple(_result(name, tested[name], units[name], effects[name]) for name in EFFECTS if name in tested)
+    return results, min(1.0, *p_values)
 
 
-def _count_test(
-    statistic: Callable[[FloatArray, FloatArray], FloatArray],
-    reference: IntArray,
-    current: IntArray,
-    *,
-    permutations: int,
-    rng: np.random.Generator,
-) -> tuple[float, FloatArray]:
-    drawn = permuted_counts(reference, current, permutations=permutations, rng=rng)
-    pooled = reference + current
-    observed = statistic(reference.astype(np.float64), current.astype(np.float64))
-    return float(observed), statistic((pooled - drawn).astype(np.float64), drawn.astype(np.float64))
+def _histograms(reference: Sketch, current: Sketch) -> list[_Histogram]:
+    cells = np.concatenate([reference.row_cells, current.row_cells])
+    classes = np.concatenate([reference.row_classes, current.row_classes])
+    found = [
+        _Histogram("kl_cells", "nats", cells_kl, total_variation, reference.cell_counts, current.cell_counts, cells),
+    ]
+    if reference.class_counts.size > 1:
+        counts = reference.class_counts, current.class_counts
+        found.append(_Histogram("js_classes", "nats", counts_js, total_variation, *counts, classes))
+    measured: tuple[tuple[str, str, str, CountStatistic, CountStatistic], ...] = (
+        ("novelty", "novelty", "score", novelty_shift, upper_excess),
+        ("js_confidence", "confidence", "nats", counts_js, total_variation),
+        ("ad_entropy", "entropy", "A²", anderson_darling, ks_distance),
+        ("ad_token_length", "token_length", "A²", anderson_darling, ks_distance),
+        ("ad_unknown_share", "unknown_share", "A²", anderson_darling, ks_distance),
+        ("ad_truncated", "truncated", "A²", anderson_darling, ks_distance),
+    )
+    for name, quantity, unit, statistic, effect in measured:
+        bins = np.concatenate([reference.bins_of(quantity), current.bins_of(quantity)])
+        counts = reference.counts_of(quantity), current.counts_of(quantity)
+        found.append(_Histogram(name, unit, statistic, effect, *counts, bins))
+    return [one for one in found if one.before.sum() and one.now.sum()]
 
 
-def _cosine_statistic(rows: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    total = rows.sum(axis=0)
-
-    def statistic(assignment: FloatArray) -> FloatArray:
-        n = assignment.sum(axis=1, keepdims=True)
-        current = assignment @ rows
-        return lifted_cosine_distance((total - current) / (rows.shape[0] - n), current / n)
-
-    return statistic
+def _information(before: int, now: int) -> float:
+    return before * now / (before + now)
 
 
-def _gaussian_statistic(rows: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    k = rows.shape[1]
+def _shares_of_alpha(names: tuple[str, ...]) -> dict[str, float]:
+    if "novelty" not in names:
+        return dict.fromkeys(names, 1 / len(names))
+    others = dict.fromkeys(names, (1 - NOVELTY_SHARE) / (len(names) - 1))
+    return others | {"novelty": NOVELTY_SHARE}
+
+
+def _cosine_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
+    return RowTest(rows, lambda before, now: lifted_cosine_distance(before / reference_n, now / current_n))
+
+
+def _gaussian_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
+    leading = rows[:, :GAUSSIAN_DIMENSION]
+    k = leading.shape[1]
     upper = np.triu_indices(k)
-    features = np.concatenate([rows, rows[:, upper[0]] * rows[:, upper[1]]], axis=1)
-    total = features.sum(axis=0)
 
-    def moments(sums: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def moments(sums: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
         means = sums / n
         mean = means[:, :k]
         second = np.empty((sums.shape[0], k, k))
         second[:, upper[0], upper[1]] = means[:, k:]
         second[:, upper[1], upper[0]] = means[:, k:]
-        return mean, shrunk(second - mean[:, :, None] * mean[:, None, :], float(n[0, 0]))
+        return mean, shrunk(second - mean[:, :, None] * mean[:, None, :], n)
 
-    def statistic(assignment: FloatArray) -> FloatArray:
-        n = assignment.sum(axis=1, keepdims=True)
-        sums = assignment @ features
-        mean_p, cov_p = moments(sums, n)
-        mean_q, cov_q = moments(total - sums, rows.shape[0] - n)
-        return gaussian_kl(mean_p, cov_p, mean_q, cov_q)
+    def statistic(before: FloatArray, now: FloatArray) -> FloatArray:
+        return gaussian_kl(*moments(now, current_n), *moments(before, reference_n))
 
-    return statistic
+    return RowTest(np.concatenate([leading, leading[:, upper[0]] * leading[:, upper[1]]], axis=1), statistic)
 
 
-def _result(tested: _Tested, *, alpha: float) -> DetectorResult:
-    p = p_value(tested.observed, tested.null)
+def _mean_shift(reference: Sketch, current: Sketch) -> float:
+    """Return the distance of the two means less what sampling alone adds, in baseline standard deviations."""
+    gap = current.total / current.n - reference.total / reference.n
+    noise = sum(float(np.trace(_covariance(sketch))) / sketch.n for sketch in (reference, current))
+    return math.sqrt(max(0.0, float(gap @ gap) - noise))
+
+
+def _spread_ratio(reference: Sketch, current: Sketch) -> float:
+    """Return the ratio of the generalised standard deviations per direction."""
+    k = min(GAUSSIAN_DIMENSION, reference.total.size)
+    before, now = (
+        float(np.linalg.slogdet(shrunk(_covariance(sketch)[:k, :k], sketch.n))[1]) for sketch in (reference, current)
+    )
+    return math.exp((now - before) / (2 * k))
+
+
+def _covariance(sketch: Sketch) -> FloatArray:
+    mean = sketch.total / sketch.n
+    return np.asarray(sketch.outer / sketch.n - np.outer(mean, mean))
+
+
+def _result(name: str, tested: Tested, unit: str, effect: float) -> DetectorResult:
     return DetectorResult(
-        name=tested.name,
+        name=name,
         statistic=tested.observed,
-        unit=tested.unit,
-        p_value=p,
-        threshold=critical_value(tested.null, alpha=alpha),
-        drift=p <= alpha,
+        unit=unit,
+        p_value=tested.p_value,
+        threshold=tested.threshold,
+        drift=tested.drift,
+        effect=effect,
     )
 
 

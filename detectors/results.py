@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DetectorResult:
-    """One statistic with its unit, p-value in (0, 1], threshold at its share of alpha, and verdict."""
+    """One statistic with its unit, p-value in (0, 1], threshold at its share of alpha, and verdict.
+
+    p_value is the detector's own, as if it stood alone; drift and threshold are at its share of the family's alpha.
+    effect says how large the change is, in the words of `detectors.compare.EFFECTS`; None where it has none.
+    """
 
     name: str
     statistic: float
@@ -13,6 +17,7 @@ class DetectorResult:
     p_value: float
     threshold: float
     drift: bool
+    effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

