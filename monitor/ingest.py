@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,54 +84,96 @@ def _unreadable(number: int, error: str, line: bytes, position: int) -> Record:
     return Record(number, {}, error, line.decode("utf-8", "replace").rstrip("\n"), position)
 
 
+class _Lines:
+    """The lines of a file, which can be read again from the second line of the record in hand."""
+
+    def __init__(self, stream: Iterable[str]) -> None:
+        self._stream = iter(stream)
+        self._again: list[str] = []  # the next one last
+        self._record: list[str] = []
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._stream)
+        self._record.append(line)
+        return line
+
+    def begin_record(self) -> None:
+        """Forget the lines of the record before."""
+        self._record.clear()
+
+    def give_up_first(self) -> str:
+        """Return the first line of the record in hand; those after it come again."""
+        first, *others = self._record
+        self._again += reversed(others)
+        return first
+
+
 def _read_csv(path: Path) -> Iterator[Record]:
+    """Yield the rows; after one that is not CSV (a stray quote) reading goes on with the line after its first."""
     csv.field_size_limit(LARGEST_FIELD_BYTES)
     with (
         path.open("rb") as binary,
         io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream,
     ):
-        reader = csv.DictReader(stream, restkey="", strict=True)
-        rows = iter(reader)
-        for number in _count_from_one():
+        lines = _Lines(stream)
+        reader = csv.reader(lines, strict=True)
+        try:
+            header = next((row for row in reader if row), [])
+        except csv.Error as error:
+            raise InputError(f"{path}: the header is not CSV ({error})") from None
+        number = 0
+        while True:
+            lines.begin_record()
             try:
-                row = next(rows)
+                row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(number, {}, f"not CSV ({error})", "", binary.tell())
-                return
-            yield _csv_record(number, row, binary.tell())
+                number += 1
+                raw = _replaced(lines.give_up_first().rstrip("\r\n"))
+                yield Record(number, {}, f"not CSV ({error})", raw, binary.tell())
+                continue
+            if row:
+                number += 1
+                yield _csv_record(number, header, row, binary.tell())
 
 
-def _count_from_one() -> Iterator[int]:
-    number = 0
-    while True:
-        number += 1
-        yield number
+def _replaced(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _csv_record(number: int, row: dict[str, Any], position: int) -> Record:
-    raw = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if "" in row:
-        return Record(number, {}, "has more fields than the header", raw, position)
-    fields = {name: value for name, value in row.items() if value not in (None, "")}
-    if "text" in row and row["text"] == "":
-        fields["text"] = ""
+def _csv_record(number: int, header: Sequence[str], row: Sequence[str], position: int) -> Record:
+    values = dict(zip(header, row, strict=False))
+    raw = _replaced(json.dumps(values, ensure_ascii=False))
+    if len(row) > len(header):
+        return Record(number, {}, f"has more fields than the header, {len(row)} and {len(header)}", raw, position)
+    fields: dict[str, Any] = {name: value for name, value in values.items() if value != "" or name == "text"}
     for name, value in fields.items():
         try:
             value.encode()
         except UnicodeEncodeError:
             return Record(number, {}, f"field {name}: not UTF-8", raw, position)
-    for name in JSON_COLUMNS:
-        if name in fields:
-            try:
-                fields[name] = json.loads(fields[name])
-            except (ValueError, RecursionError) as error:
-                return Record(number, {}, f"field {name}: not JSON ({error})", raw, position)
+    error = _read_json_columns(fields)
+    if error is not None:
+        return Record(number, {}, error, raw, position)
     if str(fields.get("prediction", "")).startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):  # a label may begin with a brace
             fields["prediction"] = json.loads(fields["prediction"])
     return Record(number, fields, None, raw, position)
+
+
+def _read_json_columns(fields: dict[str, Any]) -> str | None:
+    """Replace JSON text by what it says; return what is wrong with the first that is not JSON."""
+    for name in JSON_COLUMNS:
+        if isinstance(fields.get(name), str):
+            try:
+                fields[name] = json.loads(fields[name])
+            except (ValueError, RecursionError) as error:
+                return f"field {name}: not JSON ({error})"
+    return None
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
@@ -145,15 +187,20 @@ def _read_parquet(path: Path) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=BATCH):
                 for row in batch.to_pylist(maps_as_pydicts="lossy"):
                     number += 1
-                    fields = {name: value for name, value in row.items() if value is not None}
-                    for name in JSON_COLUMNS:  # a struct column carries every key in every row
-                        if isinstance(fields.get(name), dict):
-                            fields[name] = {key: one for key, one in fields[name].items() if one is not None}
-                        elif isinstance(fields.get(name), str):
-                            fields[name] = json.loads(fields[name])
-                    yield Record(number, fields, None, "", size * number // rows)
+                    yield _parquet_record(number, row, size * number // rows)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise InputError(f"{path}: not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+
+
+def _parquet_record(number: int, row: dict[str, Any], position: int) -> Record:
+    fields = {name: value for name, value in row.items() if value is not None}
+    for name in JSON_COLUMNS:  # a struct column carries every key in every row
+        if isinstance(fields.get(name), dict):
+            fields[name] = {key: one for key, one in fields[name].items() if one is not None}
+    error = _read_json_columns(fields)
+    if error is not None:
+        return Record(number, {}, error, json.dumps(row, ensure_ascii=False, default=str), position)
+    return Record(number, fields, None, "", position)
 
 
 @dataclass(slots=True)

@@ -103,6 +103,69 @@ def test_a_csv_with_broken_rows_keeps_the_others(sqlite_engine: Engine, tmp_path
     assert "field text: not UTF-8" in reasons
 
 
+HEAD, STEM = "id,model,version,timestamp,text\n", "intents,1,2026-05-01T11:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("broken", "refused"),
+    [
+        ('"where" is it', 1),  # a quote in the middle of a quoted field
+        ('"where is it', 1),  # a quote that nothing closes: it swallows the lines after it
+        ('"where is it\nand ""when""\nwill it" come', 3),  # the lines after its first are no rows either
+    ],
+)
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_csv_is_read_on_after_a_malformed_quote(
+    sqlite_engine: Engine, tmp_path: Path, broken: str, refused: int, quoted: bool
+) -> None:
+    path = tmp_path / "events.csv"
+    text = '"text, ""quoted"""' if quoted else "text"
+    good = [f"e{i},{STEM},{text}\n" for i in range(200)]
+    path.write_text(HEAD + "".join(good[:100]) + f"bad,{STEM},{broken}\n" + "".join(good[100:]), encoding="utf-8")
+    totals = take(sqlite_engine, path)
+    assert (totals.accepted, totals.rejected) == (200, refused)
+    with Session(sqlite_engine) as session:
+        letters = store.list_dead_letters(session)
+    assert [letter.index for letter in letters] == [100 + refused - i for i in range(refused)]
+    assert "not CSV" in letters[-1].reason
+    assert letters[-1].payload.startswith(f"bad,{STEM}")
+    again = take(sqlite_engine, path)
+    assert (again.duplicate, again.rejected) == (200, refused)
+    with Session(sqlite_engine) as session:
+        assert store.list_dead_letters(session) == letters
+        assert store.counts(session)["", "events.rejected"] == refused
+
+
+def test_a_csv_whose_quotes_are_all_broken_gives_a_letter_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(HEAD + f'e,{STEM},"open\n' * 50, encoding="utf-8")
+    found = list(read_records(path))
+    assert [(one.number, one.error is None) for one in found] == [(i, False) for i in range(1, 51)]
+
+
+def test_blank_lines_of_a_csv_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(HEAD + f'\n\na,{STEM},x\n\nb,{STEM},"y\n\nc,{STEM},z\n', encoding="utf-8")
+    assert [(one.number, one.fields.get("id")) for one in read_records(path)] == [(1, "a"), (2, None), (3, "c")]
+
+
+def test_a_csv_without_a_readable_header_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text('"id"x,model\na,b\n')
+    with pytest.raises(InputError, match=r"events\.csv: the header is not CSV"):
+        list(read_records(path))
+
+
+def test_a_parquet_row_whose_scores_are_not_json_is_refused_alone(sqlite_engine: Engine, tmp_path: Path) -> None:
+    events = [{**row, "scores": "not json" if i == 1 else json.dumps(row["scores"])} for i, row in enumerate(rows(3))]
+    totals = take(sqlite_engine, write(tmp_path, "parquet", events))
+    assert (totals.accepted, totals.rejected) == (2, 1)
+    with Session(sqlite_engine) as session:
+        (letter,) = store.list_dead_letters(session)
+    assert (letter.index, "field scores: not JSON" in letter.reason) == (2, True)
+    assert json.loads(letter.payload)["id"] == "e1"
+
+
 @pytest.mark.parametrize(("name", "said"), [("none.jsonl", "no such file"), ("events.txt", "expected one of")])
 def test_a_missing_or_unknown_file_is_named_before_anything_is_written(
     sqlite_engine: Engine, tmp_path: Path, name: str, said: str
