@@ -39,6 +39,38 @@ def within_float32(name: str, values: FloatArray) -> FloatArray:
     return values
 
 
+def vector(name: str, values: npt.ArrayLike, *, low: float = -np.inf, high: float = np.inf) -> FloatArray:
+    """Return values as a finite float64 vector (n,) within [low, high]. Raises DetectorInputError naming the entry."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise DetectorInputError(f"{name} must be 1-D, got shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
+    floats = array.astype(np.float64)
+    wrong = ~(np.isfinite(floats) & (floats >= low) & (floats <= high))
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        raise DetectorInputError(f"{name} must be finite and lie in [{low}, {high}], got {floats[index]} at {index}")
+    return floats
+
+
+def p_values(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return values as p-values (m,), m >= 1, each in (0, 1]. Raises DetectorInputError naming what is off."""
+    array = vector(name, values, high=1.0)
+    if not array.size:
+        raise DetectorInputError(f"{name} must hold at least one p-value, got 0")
+    if (array <= 0).any():
+        raise DetectorInputError(f"{name} must lie in (0, 1], got {array.min()}: no valid test gives p = 0")
+    return array
+
+
+def probability(name: str, value: float) -> float:
+    """Return a value in (0, 1), such as alpha. Raises DetectorInputError naming it otherwise."""
+    if not 0 < value < 1:
+        raise DetectorInputError(f"{name} lies in (0, 1), got {value}")
+    return float(value)
+
+
 def distribution(name: str, values: npt.ArrayLike) -> FloatArray:
     """Return values as a probability vector (k,). Raises DetectorInputError naming what is off."""
     array = np.asarray(values, dtype=np.float64)
