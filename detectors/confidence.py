@@ -1,0 +1,123 @@
+"""Intervals: of a share once, and of a mean at every look."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, norm
+
+from detectors.checks import FloatArray, probability, vector
+from detectors.errors import DetectorInputError
+
+GRID = 1000  # candidate means; bounds are rounded outwards to 1/GRID
+CHUNK = 512
+TRUNCATION = 0.5  # c of Waudby-Smith & Ramdas: a bet risks at most half the capital
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A two-sided interval with its confidence 1 - alpha."""
+
+    lower: float
+    upper: float
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceSequence:
+    """Bounds (n,) after each of n values, which hold at every look together; they only ever tighten."""
+
+    lower: FloatArray
+    upper: FloatArray
+    alpha: float
+
+    @property
+    def last(self) -> Interval:
+        """Return the interval after the last value."""
+        return Interval(float(self.lower[-1]), float(self.upper[-1]), self.alpha)
+
+
+def _counted(successes: int, n: int) -> None:
+    if not 0 <= successes <= n or n < 1:
+        raise DetectorInputError(f"a share needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
+
+
+def wilson_interval(successes: int, n: int, *, alpha: float = 0.05) -> Interval:
+    """Return Wilson's interval of a share; approximate, good from a few observations on. Source: Wilson 1927.
+
+    >>> found = wilson_interval(8, 10)
+    >>> round(found.lower, 4), round(found.upper, 4)
+    (0.4902, 0.9433)
+    """
+    _counted(successes, n)
+    z = float(norm.isf(probability("alpha", alpha) / 2))
+    share, extra = successes / n, z**2 / n
+    centre = (share + extra / 2) / (1 + extra)
+    half = z / (1 + extra) * float(np.sqrt(share * (1 - share) / n + extra / (4 * n)))
+    lower = 0.0 if successes == 0 else max(0.0, centre - half)
+    return Interval(lower, 1.0 if successes == n else min(1.0, centre + half), alpha)
+
+
+def exact_interval(successes: int, n: int, *, alpha: float = 0.05) -> Interval:
+    """Return the interval of a share whose coverage never falls below 1 - alpha. Source: Clopper & Pearson 1934.
+
+    >>> found = exact_interval(0, 10)
+    >>> round(found.lower, 4), round(found.upper, 4)
+    (0.0, 0.3085)
+    """
+    _counted(successes, n)
+    half = probability("alpha", alpha) / 2
+    lower = float(beta.ppf(half, successes, n - successes + 1)) if successes else 0.0
+    upper = float(beta.isf(half, successes + 1, n - successes)) if successes < n else 1.0
+    return Interval(lower, upper, alpha)
+
+
+def confidence_sequence(values: npt.ArrayLike, *, alpha: float = 0.05, grid: int = GRID) -> ConfidenceSequence:
+    """Return bounds of the mean of values (n,) in [0, 1], n >= 1, valid at every look whatever one does in between.
+
+    Against every candidate mean m on a grid two capitals are bet, that the mean is higher and that it is lower; a
+    candidate whose capital ever reached 2/alpha is out. Values need not be independent, only of one conditional mean.
+    Time O(n · grid). Source: Waudby-Smith & Ramdas 2023, theorem 3 and eq. 26 (hedged capital, predictable plug-in).
+
+    >>> found = confidence_sequence(np.tile([0.0, 1.0], 200)).last
+    >>> found.lower <= 0.45 and found.upper >= 0.55
+    True
+    """
+    observed = vector("values", values, low=0.0, high=1.0)
+    if not observed.size or grid < 10:
+        raise DetectorInputError(f"a confidence sequence needs a value and a grid of 10, got {observed.size}, {grid}")
+    means = np.arange(grid + 1) / grid
+    bets = _plug_in_bets(observed, alpha=probability("alpha", alpha))
+    limit = float(np.log(2 / alpha))
+    lower = _last_out(observed, bets, means, limit=limit)
+    upper = 1.0 - _last_out(1.0 - observed, bets, means, limit=limit)
+    return ConfidenceSequence(lower, upper, alpha)
+
+
+def _plug_in_bets(observed: FloatArray, *, alpha: float) -> FloatArray:
+    """Return the bet (n,) before each value: it knows only those before it. Source: ibid., eq. 26."""
+    t = np.arange(1, observed.size + 1)
+    means = (0.5 + np.cumsum(observed)) / (t + 1)
+    variances = (0.25 + np.cumsum((observed - means) ** 2)) / (t + 1)
+    known = np.concatenate([[0.25], variances[:-1]])
+    return np.asarray(np.sqrt(2 * np.log(2 / alpha) / (known * t * np.log1p(t))))
+
+
+def _last_out(observed: FloatArray, bets: FloatArray, means: FloatArray, *, limit: float) -> FloatArray:
+    """Return (n,) the greatest candidate mean that is refuted as too low after each value, 0 where none is.
+
+    The capital falls with the candidate, so all below a refuted one are refuted too and the bound is rounded outwards.
+    """
+    candidates = means[1:]
+    capital = np.zeros(candidates.size)
+    peak = np.zeros(candidates.size)
+    bounds = np.empty(observed.size)
+    for start in range(0, observed.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        stakes = np.minimum(bets[part, None], TRUNCATION / candidates)
+        path = capital + np.cumsum(np.log1p(stakes * (observed[part, None] - candidates)), axis=0)
+        peaks = np.maximum(peak, np.maximum.accumulate(path, axis=0))
+        out = (peaks >= limit).sum(axis=1)
+        bounds[part] = means[out]
+        capital, peak = path[-1], peaks[-1]
+    return bounds
