@@ -2,23 +2,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import digamma
-from scipy.stats import entropy, kstest
+from scipy.stats import entropy
 
 from detectors.errors import DetectorInputError
 from detectors.kl import (
-    _ball_kl,
-    _whitened,
     corrected_cells_kl,
     gaussian_kl,
     js_divergence,
     kl_divergence,
-    knn_kl,
-    knn_kl_test,
     population_stability_index,
     quantile_counts,
+    unbiased_gaussian_kl,
 )
-from detectors.results import DetectorResult, TooLittleData
 
 SHARES = st.lists(st.floats(0.01, 1), min_size=2, max_size=12).map(lambda w: np.array(w) / sum(w))
 
@@ -59,94 +54,21 @@ def test_ties_fall_into_one_bin_and_a_constant_reference_still_tells_below_from_
     assert now.tolist() == [1, 1, 1]
 
 
-def test_the_ball_estimate_is_its_definition_row_by_row() -> None:
-    rng = np.random.default_rng(1)
-    before, now, k = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)), 4
-    total = 0.0
-    for i, row in enumerate(now):
-        own = np.sort(np.linalg.norm(np.delete(now, i, axis=0) - row, axis=1))
-        other = np.sort(np.linalg.norm(before - row, axis=1))
-        radius = max(own[k - 1], other[k - 1]) * (1 + 1e-8)
-        total += digamma(np.sum(own <= radius)) - digamma(np.sum(other <= radius))
-    assert _ball_kl(before, now, k) == pytest.approx(total / 30 + np.log(40 / 29))
+def test_the_unbiased_gaussian_form_is_unbiased_where_the_plain_one_is_not() -> None:
+    rng, k, n, m = np.random.default_rng(3), 5, 40, 60
+    mean, deviations = np.array([0.5, 0, 0, 0, 0]), np.array([1, 0.7, 1, 1, 1.2])
+    true = float(gaussian_kl(mean, np.diag(deviations**2), np.zeros(k), np.eye(k)))
+    plain, unbiased = [], []
+    for _ in range(3000):
+        now, before = rng.normal(size=(n, k)) * deviations + mean, rng.normal(size=(m, k))
+        moments = now.mean(axis=0), np.cov(now.T), before.mean(axis=0), np.cov(before.T)
+        plain.append(float(gaussian_kl(*moments)))
+        unbiased.append(unbiased_gaussian_kl(*moments, n_p=n, n_q=m))
+    error = np.std(unbiased) / np.sqrt(3000)
+    assert abs(np.mean(unbiased) - true) < 4 * error
+    assert np.mean(plain) - true > 0.2
 
 
-def test_nearest_neighbours_read_little_without_drift_whatever_the_scale() -> None:
-    rng = np.random.default_rng(4)
-    before, now = rng.normal(size=(1500, 8)) * 1e-4 + 3, rng.normal(size=(1500, 8)) * 1e-4 + 3
-    assert abs(knn_kl(before, now, rng=rng, twins=2)) < 0.1
-
-
-def test_an_affine_map_leaves_the_ball_estimate() -> None:
-    rng = np.random.default_rng(3)
-    before, now, mix = rng.normal(size=(300, 4)), rng.normal(size=(250, 4)) + 0.5, rng.normal(size=(4, 4))
-    plain, mapped = (_ball_kl(*_whitened(x, y), 5) for x, y in ((before, now), (before @ mix + 7, now @ mix + 7)))
-    assert mapped == pytest.approx(plain, abs=1e-6)
-
-
-def test_duplicates_and_constant_columns_never_give_nan() -> None:
-    rng = np.random.default_rng(2)
-    before = np.column_stack([rng.integers(0, 3, size=(300, 2)), np.ones(300)])
-    now = np.repeat(before[:3], 40, axis=0)
-    assert np.isfinite(knn_kl(before, now, rng=rng))
-    found = knn_kl_test(before, now, alpha=0.05, rng=rng, neighbours=4, permutations=99)
-    assert isinstance(found, DetectorResult | TooLittleData)
-    half = before.astype(np.float16)
-    assert np.isfinite(knn_kl(half, half + np.float16(1), rng=rng))
-
-
-def test_what_cannot_be_judged_is_named() -> None:
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(100, 3))
-    with pytest.raises(DetectorInputError, match="at most 64 dimensions first, got 65"):
-        knn_kl(np.zeros((100, 65)), np.zeros((100, 65)), rng=rng)
-    with pytest.raises(DetectorInputError, match="all the same"):
-        knn_kl(np.ones((50, 3)), np.ones((50, 3)), rng=rng)
-    with pytest.raises(DetectorInputError, match="more rows a side than neighbours"):
-        knn_kl(rows, rows[:10], rng=rng)
-    with pytest.raises(DetectorInputError, match="3 columns, got 2"):
-        knn_kl(rows, rows[:, :2], rng=rng)
-    with pytest.raises(DetectorInputError, match="is nan"):
-        knn_kl(rows, np.full((100, 3), np.nan), rng=rng)
-    with pytest.raises(DetectorInputError, match="lies in"):
-        knn_kl_test(rows, rows, alpha=1.0, rng=rng)
-    few = knn_kl_test(rows, rows[:5], alpha=0.05, rng=rng)
-    assert few == TooLittleData("rows a side for nearest neighbours", got=5, needed=21)
-    same = knn_kl_test(np.ones((60, 2)), np.ones((60, 2)), alpha=0.05, rng=rng)
-    assert same == TooLittleData("distinct rows for nearest neighbours", got=1, needed=21)
-
-
-def test_the_neighbour_test_sees_a_change_of_shape_that_leaves_mean_and_covariance() -> None:
-    rng = np.random.default_rng(5)
-    before = rng.normal(size=(400, 4))
-    signs = rng.choice([-1.0, 1.0], size=(400, 4))
-    now = signs * np.sqrt(0.9) + rng.normal(size=(400, 4)) * np.sqrt(0.1)
-    found = knn_kl_test(before, now, alpha=0.01, rng=rng, permutations=499)
-    assert isinstance(found, DetectorResult)
-    assert found.drift
-    assert found.p_value == 1 / 500
-    assert found.statistic >= found.threshold
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("dimension", [1, 4, 8, 16])
-def test_nearest_neighbours_are_within_a_tenth_of_the_closed_form_for_gaussians(dimension: int) -> None:
-    n = 10_000
-    rng = np.random.default_rng(dimension)
-    mean, deviations = np.zeros(dimension), np.ones(dimension)
-    mean[0], deviations[: max(1, dimension // 2)] = 1.0, 0.7
-    now, before = rng.normal(size=(n, dimension)) * deviations + mean, rng.normal(size=(n, dimension))
-    closed = float(gaussian_kl(mean, np.diag(deviations**2), np.zeros(dimension), np.eye(dimension)))
-    assert knn_kl(before, now, rng=rng, twins=2) == pytest.approx(closed, rel=0.1)
-
-
-@pytest.mark.statistical
-def test_without_drift_the_neighbour_tests_p_values_are_uniform() -> None:
-    values = []
-    for run in range(300):
-        rng = np.random.default_rng([7, run])
-        rows = rng.integers(0, 4, size=(130, 3)) + (run % 2) * rng.normal(size=(130, 3))  # with and without ties
-        found = knn_kl_test(rows[:80], rows[80:], alpha=0.05, rng=rng, neighbours=8, permutations=99)
-        assert isinstance(found, DetectorResult)
-        values.append(found.p_value)
-    assert kstest(np.array(values) - 0.005, "uniform").pvalue > 1e-3
+def test_too_few_rows_for_the_unbiased_form_are_named() -> None:
+    with pytest.raises(DetectorInputError, match="n_q > 4, got 9 and 4"):
+        unbiased_gaussian_kl(np.zeros(2), np.eye(2), np.zeros(2), np.eye(2), n_p=9, n_q=4)
