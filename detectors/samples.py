@@ -1,0 +1,106 @@
+"""Two samples as one pooled matrix, on numpy arrays or torch tensors: checked here, trusted after."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, to_device
+from scipy.spatial.distance import pdist
+
+from detectors.checks import FloatArray
+from detectors.errors import DetectorInputError
+from detectors.results import TooLittleData
+
+DISTANCE_ROWS = 500
+
+Array = Any  # a numpy array or a torch tensor: no type covers both
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Pooled rows (n + m, d), reference first, float32 or float64, on the device they came on.
+
+    The rows are centred on their mean and divided by `scale`, the largest magnitude among them: neither changes a
+    verdict, and float32 distances then lose nothing to the strong common direction of text embeddings.
+    """
+
+    xp: Any
+    rows: Array
+    reference_n: int
+    current_n: int
+    scale: float
+
+    @property
+    def n(self) -> int:
+        """Return the number of pooled rows."""
+        return self.reference_n + self.current_n
+
+    def here(self, values: Any, *, dtype: Any = None) -> Array:
+        """Return numpy values as an array of the rows' kind on their device (their dtype unless another is named)."""
+        made = self.xp.asarray(values, dtype=dtype or self.rows.dtype)
+        return to_device(made, self.rows.device)
+
+
+def pooled_samples(reference: Any, current: Any, *, minimum: int) -> Samples | TooLittleData:
+    """Return reference (n, d) and current (m, d) pooled, or TooLittleData below `minimum` rows a side or two kinds.
+
+    Both are numpy arrays (or nested lists) or both torch tensors, float32 or float64; integers become float64.
+    Raises DetectorInputError naming rank, width, dtype or the entry that is not finite.
+    """
+    if minimum < 2:
+        raise DetectorInputError(f"minimum must be at least 2 rows a side, got {minimum}")
+    sides = [_checked(name, side) for name, side in (("reference", reference), ("current", current))]
+    try:
+        xp = array_namespace(*sides)
+    except TypeError as error:
+        raise DetectorInputError(f"reference and current must be of one array library: {error}") from error
+    widths = [side.shape[1] for side in sides]
+    if widths[0] != widths[1] or not widths[0]:
+        raise DetectorInputError(f"reference and current must share a positive width, got {widths[0]} and {widths[1]}")
+    for name, side in zip(("reference", "current"), sides, strict=True):
+        if side.shape[0] < minimum:
+            return TooLittleData(f"{name} rows", got=side.shape[0], needed=minimum)
+    rows = xp.concat(sides, axis=0)
+    if bool(xp.all(rows == rows[:1, :])):
+        return TooLittleData("distinct rows", got=1, needed=2)
+    scale = float(xp.max(xp.abs(rows)))
+    rows /= scale
+    rows -= xp.astype(xp.sum(rows, axis=0, dtype=xp.float64) / rows.shape[0], rows.dtype)
+    return Samples(xp, rows, sides[0].shape[0], sides[1].shape[0], scale)
+
+
+def sampled_distances(samples: Samples, *, rng: np.random.Generator) -> FloatArray:
+    """Return the positive Euclidean distances between at most 500 pooled rows, [1.0] if those are all the same.
+
+    The rows are drawn without regard to sides: what is set by them leaves a permutation test exact.
+    """
+    chosen = rng.choice(samples.n, min(DISTANCE_ROWS, samples.n), replace=False)
+    index = samples.here(chosen, dtype=samples.xp.int64)
+    distances = pdist(host(samples.xp.take(samples.rows, index, axis=0)))
+    apart = distances[distances > 0]
+    return apart if apart.size else np.ones(1)
+
+
+def host(values: Array) -> FloatArray:
+    """Return values as a float64 numpy array."""
+    return np.asarray(to_device(values, "cpu"), dtype=np.float64)
+
+
+def _checked(name: str, values: Any) -> Array:
+    array = values if is_array_api_obj(values) else np.asarray(values)
+    if array.ndim != 2:
+        raise DetectorInputError(f"{name} must be 2-D, got shape {tuple(array.shape)}")
+    xp = array_namespace(array)
+    if getattr(array, "requires_grad", False):
+        raise DetectorInputError(f"{name} tracks gradients: pass it detached")
+    if not xp.isdtype(array.dtype, ("real floating", "integral")):
+        raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
+    if xp.isdtype(array.dtype, "integral"):
+        return xp.astype(array, xp.float64)
+    if array.dtype not in (xp.float32, xp.float64):
+        raise DetectorInputError(f"{name} must be float32 or float64, got {array.dtype}: half precision is false drift")
+    finite = xp.isfinite(array)
+    if not bool(xp.all(finite)):
+        where = [int(index[0]) for index in xp.nonzero(~finite)]
+        raise DetectorInputError(f"{name}[{where[0]}, {where[1]}] is {float(array[where[0], where[1]])}")
+    return array
