@@ -18,6 +18,7 @@ TILE_ROWS = 1000  # a float32 tile is then 4 MB and stays in the processor's cac
 MOST_BINS = 2048  # more rows than these permute in bins …
 FEWEST_BINS = 64  # … of which the smaller side keeps at least these
 BANDWIDTHS = 5
+MIDDLE = 2  # the Gaussian kernel whose bandwidth is about the median distance
 TIE_SHARE = 0.01  # of the null's deviation: closer statistics tie; float32 rounding is below a tenth of it
 
 Family = Literal["gaussian", "laplace"]
@@ -34,11 +35,12 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class MmdResult:
-    """The aggregated p-value; statistic and effect size of the kernel that spoke, the one of the smallest p-value.
+    """The aggregated p-value, and what the kernel that spoke loudest says.
 
-    statistic : unbiased squared distance of the kernel means, at most 2, below 0 by chance without drift.
-    effect_size : in [0, 1], the correlation ratio of side and feature-space position; 0 without drift, grows in
-        proportion to the share of texts that changed, does not grow with their number.
+    statistic : unbiased squared distance of that kernel's means, at most 2, below 0 by chance without drift.
+    effect_size : in [0, 1], the correlation ratio of side and position in the feature space of the Gaussian kernel of
+        the middle bandwidth, whichever spoke: so that windows compare. About 0 without drift, it grows in
+        proportion to the share of texts that changed and not with their number.
     """
 
     statistic: float
@@ -124,11 +126,11 @@ def mmd(
     statistics = means.squared_mmd()
     ranks = _ranks(statistics)
     combined = np.mean(1 / ranks, axis=0)
-    spoke = int(np.argmin(ranks[:, 0]))
+    spoke = _loudest(statistics, ranks)
     return MmdResult(
         statistic=float(statistics[spoke, 0]),
         p_value=p_value(float(combined[0]), combined[1:]),
-        effect_size=_correlation_ratio(means, spoke),
+        effect_size=_correlation_ratio(means, MIDDLE),
         kernel=Kernel(kernels[spoke].family, kernels[spoke].bandwidth * samples.scale),
         permutations=permutations,
     )
@@ -295,6 +297,13 @@ def _ranks(statistics: FloatArray) -> FloatArray:
         below = np.searchsorted(np.sort(values), values - TIE_SHARE * values.std(), side="left")
         row[:] = 1 - below / values.size
     return ranks
+
+
+def _loudest(statistics: FloatArray, ranks: FloatArray) -> int:
+    """Return the kernel of the smallest p-value and, among those, the farthest above its null in deviations."""
+    above = statistics[:, 0] - statistics.mean(axis=1)
+    deviations = np.divide(above, statistics.std(axis=1), out=np.zeros_like(above), where=statistics.std(axis=1) > 0)
+    return int(np.lexsort((-deviations, ranks[:, 0]))[0])
 
 
 def _correlation_ratio(means: _PairMeans, kernel: int) -> float:

@@ -1,0 +1,80 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectors.errors import DetectorInputError
+from detectors.results import TooLittleData
+from detectors.samples import Samples, pooled_samples
+
+torch = pytest.importorskip("torch")
+
+PLAIN = np.random.default_rng(0).normal(size=(6, 3))
+
+
+def spoiled(value: float) -> Any:
+    rows = PLAIN.copy()
+    rows[4, 1] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("current", "words"),
+    [
+        (spoiled(np.nan), r"current\[4, 1\] is nan"),
+        (spoiled(-np.inf), r"current\[4, 1\] is -inf"),
+        (torch.tensor(spoiled(np.inf)), "one array library|is inf"),
+        (PLAIN[:, :2], "share a positive width, got 3 and 2"),
+        (PLAIN[0], r"2-D, got shape \(3,\)"),
+        (PLAIN.astype(np.float16), "float32 or float64, got float16"),
+        (PLAIN.astype(str), "numeric, got dtype"),
+        (PLAIN.astype(object), "numeric, got dtype object"),
+        (PLAIN > 0, "numeric, got dtype bool"),
+        (torch.tensor(PLAIN), "one array library"),
+        (torch.tensor(PLAIN, dtype=torch.bfloat16), "float32 or float64, got torch.bfloat16"),
+        (torch.tensor(PLAIN, requires_grad=True), "tracks gradients"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_by_name(current: Any, words: str) -> None:
+    with pytest.raises(DetectorInputError, match=words):
+        pooled_samples(PLAIN, current, minimum=2)
+
+
+def test_a_minimum_that_leaves_no_pair_is_refused() -> None:
+    with pytest.raises(DetectorInputError, match="at least 2 rows a side, got 1"):
+        pooled_samples(PLAIN, PLAIN, minimum=1)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.tensor])
+def test_too_few_or_all_identical_rows_are_too_little_data(wrap: Any) -> None:
+    assert pooled_samples(wrap(PLAIN), wrap(PLAIN[:4]), minimum=5) == TooLittleData("current rows", got=4, needed=5)
+    assert pooled_samples(wrap(PLAIN[:0]), wrap(PLAIN), minimum=5) == TooLittleData("reference rows", got=0, needed=5)
+    same = wrap(np.ones((9, 3)))
+    assert pooled_samples(same, same, minimum=5) == TooLittleData("distinct rows", got=1, needed=2)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.tensor])
+def test_samples_are_centred_scaled_and_leave_the_callers_arrays_alone(wrap: Any) -> None:
+    reference, current = wrap(PLAIN + 100), wrap(PLAIN[:4] + 101)
+    samples = pooled_samples(reference, current, minimum=2)
+    assert isinstance(samples, Samples)
+    assert np.array_equal(np.asarray(reference), PLAIN + 100)
+    pooled = np.concatenate([PLAIN + 100, PLAIN[:4] + 101])
+    assert samples.scale == np.abs(pooled).max()
+    np.testing.assert_allclose(
+        np.asarray(samples.rows) * samples.scale, pooled - pooled.mean(axis=0), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("magnitude", [1e-30, 1e30])
+def test_float32_of_any_magnitude_stays_finite(magnitude: float) -> None:
+    rows = (PLAIN * magnitude).astype(np.float32)
+    samples = pooled_samples(rows, rows[::-1], minimum=2)
+    assert isinstance(samples, Samples)
+    assert 0.5 < np.abs(samples.rows).max() < 2
+
+
+def test_integers_and_nested_lists_become_float64() -> None:
+    samples = pooled_samples([[1, 2], [3, 4]], np.array([[5, 6], [7, 8]], dtype=np.int32), minimum=2)
+    assert isinstance(samples, Samples)
+    assert samples.rows.dtype == np.float64
