@@ -45,7 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = matching([one.name for one in entered], options.peers)
         _run(chosen, [one for one in entered if one.name in names], effort, found, ledger, world=world)
     about = {"world": world, "model_accuracy": round(pools.accuracy(found, corpora=options.corpora), 4)}
-    publish.publish(chosen, entered, ledger, about=about, root=None if options.quick else ROOT, commit=LEDGER)
+    publish.publish(
+        chosen if options.quick else cells(),
+        ledger,
+        about=about,
+        root=None if options.quick else ROOT,
+        committed=LEDGER,
+    )
 
 
 def _run(
@@ -87,7 +93,7 @@ def _entry(cell: Cell, contender: Contender, seed: int, outcome: Outcome, *, sec
 def _contenders(alibi_python: Path) -> list[Contender]:
     """Return all contenders; the two that know nothing show what a score must punish."""
     peers = [*alibi_peers.contenders(alibi_python), *evidently_peers.contenders()]
-    if not any(one.family == "alibi-detect" for one in peers):
+    if not any(one.name.startswith("alibi_") for one in peers):
         print(f"alibi-detect is not installed at {alibi_python}: its detectors are left out", file=sys.stderr)
     return [*ours.contenders(), *peers, _constant("always_alarm", drift=True), _constant("never_alarm", drift=False)]
 
@@ -96,7 +102,7 @@ def _constant(name: str, *, drift: bool) -> Contender:
     def judge(draw: Draw, seed: int) -> Outcome:  # noqa: ARG001 the signature is the contract
         return Outcome(drift=drift, score=(0.0,))
 
-    return Contender(name, "trivial", "1", judge)
+    return Contender(name, "1", judge)
 
 
 def _chosen_cells(options: argparse.Namespace) -> list[Cell]:

@@ -55,18 +55,21 @@ class Worker:
 
 def contenders(python: Path) -> list[Contender]:
     """Return the detectors, or none where alibi-detect is not installed."""
-    found = subprocess.run(
-        [str(python), "-c", "from importlib.metadata import version; print(version('alibi-detect'))"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ) if python.is_file() else None
+    found = (
+        subprocess.run(
+            [str(python), "-c", "from importlib.metadata import version; print(version('alibi-detect'))"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if python.is_file()
+        else None
+    )
     if found is None or found.returncode:
         return []
     worker, version = Worker(python), found.stdout.strip()
     return [
-        Contender(f"alibi_{name}", "alibi-detect", version, _judge(worker, name), _small if name == "mmd" else _any)
-        for name in NAMES
+        Contender(f"alibi_{name}", version, _judge(worker, name), _small if name == "mmd" else _any) for name in NAMES
     ]
 
 

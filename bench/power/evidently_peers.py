@@ -35,8 +35,8 @@ def contenders() -> list[Contender]:
         "ratio": lambda n: ratio(),  # noqa: ARG005 likewise
         "distance": lambda n: distance(),  # noqa: ARG005 likewise
     }
-    found = [Contender(f"evidently_{name}", "evidently", _version(), _embedding(make)) for name, make in methods.items()]
-    return [*found, Contender("evidently_text", "evidently", _version(), _text, lambda cell: cell.traffic != "synthetic")]
+    found = [Contender(f"evidently_{name}", _version(), _embedding(make)) for name, make in methods.items()]
+    return [*found, Contender("evidently_text", _version(), _text, lambda cell: cell.traffic != "synthetic")]
 
 
 def _version() -> str:

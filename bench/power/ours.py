@@ -21,9 +21,9 @@ def contenders() -> list[Contender]:
     """Return the whole verdict, the verdict on embeddings alone, and the verdict with a basis fitted beforehand."""
     version = _version()
     return [
-        Contender("driftwarden", "driftwarden", version, _judge),
-        Contender("driftwarden_embeddings", "driftwarden", version, _judge_embeddings, _has_answers),
-        Contender("driftwarden_baseline", "driftwarden", version, _judge_with_baseline, _fast),
+        Contender("driftwarden", version, _judge),
+        Contender("driftwarden_embeddings", version, _judge_embeddings, _has_answers),
+        Contender("driftwarden_baseline", version, _judge_with_baseline, _fast),
     ]
 
 
@@ -62,7 +62,7 @@ def _judge_embeddings(draw: Draw, seed: int) -> Outcome:
 
 
 def _judge_with_baseline(draw: Draw, seed: int) -> Outcome:
-    """Know n further reference texts, as a baseline does in production: they fit the basis, all n others are compared."""
+    """Know n further reference texts, as a baseline in production: they fit the basis, all n others are compared."""
     rng = np.random.default_rng(seed)
     labels = draw.further.labels
     classes = [] if labels is None else sorted({label for label in labels if label is not None})

@@ -5,16 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from bench.power.outcome import Contender
+from bench.power.outcome import OURS, Contender
 from bench.power.scenarios import Cell
-
 
 SLOW = {("alibi_mmd", 1500)}  # ten times what any other takes: half the seeds
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many seeds: per drifting cell, per real-text cell without drift, per synthetic cell for ours and for peers."""
+    """How many seeds: of a drifting cell, a real-text cell without drift, a synthetic cell for ours and for peers."""
 
     drift: int
     calm: int
@@ -25,7 +24,7 @@ class Effort:
         if cell.traffic != "synthetic":
             usual = self.drift if cell.drifts else self.calm
             return usual if (contender.name, cell.n) not in SLOW else max(usual // 2, 1)
-        if contender.family == "driftwarden":
+        if contender.name.startswith(OURS):
             return self.synthetic_ours
         return self.synthetic_peers[0 if cell.n <= 200 else 1 if cell.n <= 1000 else 2]
 

@@ -1,4 +1,4 @@
-"""The cells of the benchmark, and what each draws for a seed: a reference, a current window, further reference texts."""
+"""The cells of the benchmark, and what each draws for a seed: reference, current window, further reference texts."""
 
 import zlib
 from dataclasses import dataclass

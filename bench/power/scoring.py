@@ -7,12 +7,12 @@ from statistics import fmean, median
 from scipy.stats import binomtest
 
 from bench.power.ledger import Entry, Ledger
-from bench.power.outcome import Contender
+from bench.power.outcome import OURS, PEERS
 from bench.power.scenarios import NO_DRIFT, Cell
 
 ALPHA = 0.05
 DRIFTING_SHARE = 1 / 20  # of windows, for precision: a team looks at twenty windows, one of them drifted
-PEER_FAMILIES = ("alibi-detect", "evidently")
+FEWEST_CALM = 20  # runs without drift below which no threshold for one alarm in twenty can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,6 @@ class Place:
     """A contender over all drifting cells; false alarms over all real-text cells without drift."""
 
     contender: str
-    family: str
     false_alarms: Rate
     power: float
     informedness: float
@@ -88,7 +87,7 @@ def standing(entries: Sequence[Entry], calm: Sequence[Entry]) -> Standing | None
     if not entries:
         return None
     alarms = {}
-    if calm:
+    if len(calm) >= FEWEST_CALM:
         level = threshold([entry.score for entry in calm])
         alarms = {entry.seed: entry.score > level for entry in entries}
     return Standing(
@@ -99,24 +98,22 @@ def standing(entries: Sequence[Entry], calm: Sequence[Entry]) -> Standing | None
     )
 
 
-def standings(
-    cells: Sequence[Cell], contenders: Sequence[Contender], ledger: Ledger
-) -> dict[tuple[Cell, str], Standing]:
+def standings(cells: Sequence[Cell], contenders: Sequence[str], ledger: Ledger) -> dict[tuple[Cell, str], Standing]:
     """Return every contender's standing in every cell, calibrated on the same traffic's no-drift cell of the same n."""
     found = {}
     for cell in cells:
         calm_cell = Cell(cell.traffic, NO_DRIFT, 0.0, cell.n).name
         for contender in contenders:
-            stood = standing(ledger.of(cell.name, contender.name), ledger.of(calm_cell, contender.name))
+            stood = standing(ledger.of(cell.name, contender), ledger.of(calm_cell, contender))
             if stood is not None:
-                found[cell, contender.name] = stood
+                found[cell, contender] = stood
     return found
 
 
-def duel(cell: Cell, ours: str, peers: Sequence[str], stood: dict[tuple[Cell, str], Standing]) -> Duel | None:
+def duel(cell: Cell, stood: dict[tuple[Cell, str], Standing]) -> Duel | None:
     """Return ours beside the peer with the highest calibrated power, or None where either is missing."""
-    mine = stood.get((cell, ours))
-    rivals = [(stood[cell, name], name) for name in peers if (cell, name) in stood and stood[cell, name].calibrated]
+    mine = stood.get((cell, OURS))
+    rivals = [(stood[cell, name], name) for name in PEERS if (cell, name) in stood and stood[cell, name].calibrated]
     if mine is None or mine.calibrated is None or not rivals:
         return None
     best, name = max(rivals, key=lambda one: one[0].calibrated.value if one[0].calibrated else 0.0)
@@ -130,9 +127,7 @@ def duel(cell: Cell, ours: str, peers: Sequence[str], stood: dict[tuple[Cell, st
     return Duel(mine.calibrated, name, best.calibrated, test["less"], test["greater"])
 
 
-def ranking(
-    cells: Sequence[Cell], contenders: Sequence[Contender], stood: dict[tuple[Cell, str], Standing]
-) -> list[Place]:
+def ranking(cells: Sequence[Cell], contenders: Sequence[str], stood: dict[tuple[Cell, str], Standing]) -> list[Place]:
     """Return the contenders by informedness: mean power less the false-alarm rate of the same traffic and n.
 
     Always alarming and never alarming both come to 0. Precision: of the alarms, the share that are drift, when one
@@ -142,9 +137,11 @@ def ranking(
     return sorted(places, key=lambda place: (-place.informedness, -place.calibrated_power, place.contender))
 
 
-def _place(contender: Contender, cells: Sequence[Cell], stood: dict[tuple[Cell, str], Standing]) -> Place | None:
-    mine = {cell: stood[cell, contender.name] for cell in cells if (cell, contender.name) in stood}
-    calm = {(cell.traffic, cell.n): one for cell, one in mine.items() if not cell.drifts and cell.traffic != "synthetic"}
+def _place(contender: str, cells: Sequence[Cell], stood: dict[tuple[Cell, str], Standing]) -> Place | None:
+    mine = {cell: stood[cell, contender] for cell in cells if (cell, contender) in stood}
+    calm = {
+        (cell.traffic, cell.n): one for cell, one in mine.items() if not cell.drifts and cell.traffic != "synthetic"
+    }
     drifting = {cell: one for cell, one in mine.items() if cell.drifts and (cell.traffic, cell.n) in calm}
     if not drifting:
         return None
@@ -152,14 +149,13 @@ def _place(contender: Contender, cells: Sequence[Cell], stood: dict[tuple[Cell, 
     power = fmean(one.alarms.value for one in drifting.values())
     caught, cried = DRIFTING_SHARE * power, (1 - DRIFTING_SHARE) * false_alarms.value
     return Place(
-        contender=contender.name,
-        family=contender.family,
+        contender=contender,
         false_alarms=false_alarms,
         power=power,
         informedness=fmean(
             one.alarms.value - calm[cell.traffic, cell.n].alarms.value for cell, one in drifting.items()
         ),
         precision=caught / (caught + cried) if caught + cried else 0.0,
-        calibrated_power=fmean(one.calibrated.value for one in drifting.values() if one.calibrated),
+        calibrated_power=fmean([one.calibrated.value for one in drifting.values() if one.calibrated] or [0.0]),
         seconds=median(one.seconds for one in drifting.values()),
     )
