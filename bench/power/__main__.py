@@ -10,12 +10,14 @@ the cache folder; the committed ledger is read first, so that only what changed 
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import machine
 from bench.power import alibi_peers, evidently_peers, ours, pools, publish
 from bench.power.ledger import Entry, Ledger
 from bench.power.outcome import Contender, Outcome
@@ -30,27 +32,41 @@ LEDGER = ROOT / "bench" / "results" / "power-ledger.jsonl.gz"
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     options.cache.mkdir(parents=True, exist_ok=True)
-    found = pools.load_pools(options.cache, corpora=options.corpora, tell=lambda line: print(line, file=sys.stderr))
+    found = {} if options.report and not pools.are_cached(options.cache) else _pools(options)
+    about = _about(found, options.corpora)
     entered = _contenders(options.alibi_python)
-    world = pools.digest(found)
-    ledger = Ledger(
-        options.ledger or options.cache / "ledger.jsonl",
-        committed=LEDGER,
-        world=world,
-        versions={one.name: one.version for one in entered},
-    )
     chosen = _chosen_cells(options)
-    effort = _effort(options)
     if not options.report:
         names = matching([one.name for one in entered], options.peers)
-        _run(chosen, [one for one in entered if one.name in names], effort, found, ledger, world=world)
-    about = {"world": world, "model_accuracy": round(pools.accuracy(found, corpora=options.corpora), 4)}
+        running = [one for one in entered if one.name in names]
+        _run(chosen, running, _effort(options), found, _ledger(options, entered, about), world=str(about["world"]))
     publish.publish(
         chosen if options.quick else cells(),
-        ledger,
+        _ledger(options, entered, about),  # read again, with what ran beside this
         about=about,
         root=None if options.quick else ROOT,
         committed=LEDGER,
+    )
+
+
+def _pools(options: argparse.Namespace) -> dict[str, pools.Pool]:
+    return pools.load_pools(options.cache, corpora=options.corpora, tell=lambda line: print(line, file=sys.stderr))
+
+
+def _about(found: dict[str, pools.Pool], corpora: Path) -> dict[str, object]:
+    """Return what the embeddings are; without them, what the committed summary says they were."""
+    if not found:
+        summary = json.loads((machine.RESULTS / "power.json").read_text(encoding="utf-8"))
+        return {name: summary[name] for name in ("world", "model_accuracy")}
+    return {"world": pools.digest(found), "model_accuracy": round(pools.accuracy(found, corpora=corpora), 4)}
+
+
+def _ledger(options: argparse.Namespace, entered: Sequence[Contender], about: dict[str, object]) -> Ledger:
+    return Ledger(
+        options.ledger or options.cache / "ledger.jsonl",
+        committed=LEDGER,
+        world=str(about["world"]),
+        versions={one.name: one.version for one in entered},
     )
 
 

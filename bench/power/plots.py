@@ -22,6 +22,7 @@ COLOURS = {
     "always": "#8a8f98",
     "never": "#8a8f98",
 }
+SHADES = {"driftwarden": "Oranges", "alibi": "Blues", "evidently": "Greens", "always": "Greys", "never": "Greys"}
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKS = "os^Dv"
 
@@ -81,7 +82,8 @@ def _line(axis: Any, name: str, n: int, stood: Stood, *, calibrated: bool) -> No
         return
     x, y, low, high = (np.array(values) for values in zip(*points, strict=True))
     order = [one for one in LABELS if one.partition("_")[0] == name.partition("_")[0]].index(name)
-    style = {"color": COLOURS[name.partition("_")[0]], "linestyle": DASHES[order], "marker": MARKS[order]}
+    shade = mpl.colormaps[SHADES[name.partition("_")[0]]](0.75 - 0.09 * order)
+    style = {"color": shade, "linestyle": DASHES[order], "marker": MARKS[order]}
     axis.plot(x, y, label=LABELS[name], markersize=4, linewidth=2.4 if name == OURS else 1.1, **style)
     if name == OURS:
         axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
@@ -115,7 +117,8 @@ def _ranking(places: Sequence[Place]) -> Any:
     for position, place in enumerate(reversed(places)):
         colour = COLOURS[place.contender.partition("_")[0]]
         axis.barh(position, place.informedness, color=colour)
-        axis.plot(place.calibrated_power, position, "D", color="black", markersize=4)
+        if place.calibrated_power is not None:
+            axis.plot(place.calibrated_power, position, "D", color="black", markersize=4)
         axis.plot(place.false_alarms.value, position, "x", color="black", markersize=6)
     axis.set_yticks(range(len(places)), [LABELS[place.contender] for place in reversed(places)])
     axis.set_xlim(min([-0.1, *[place.informedness for place in places]]), 1.02)

@@ -52,9 +52,13 @@ def joined(parts: Sequence[Observations]) -> Observations:
 
 def load_pools(cache: Path, *, corpora: Path, tell: Tell) -> dict[str, Pool]:
     """Return every pool, from the cache or made now (minutes: trains the model, embeds 70,000 texts)."""
-    if not all(_path(cache, name).is_file() for name in NAMES):
+    if not are_cached(cache):
         _make(cache, corpora=corpora, tell=tell)
     return {name: _read(cache, name) for name in NAMES}
+
+
+def are_cached(cache: Path) -> bool:
+    return all(_path(cache, name).is_file() for name in NAMES)
 
 
 def digest(pools: dict[str, Pool]) -> str:

@@ -68,8 +68,9 @@ class Place:
     power: float
     informedness: float
     precision: float
-    calibrated_power: float
+    calibrated_power: float | None
     seconds: float
+    cells: int
 
 
 def threshold(scores: Sequence[tuple[float, ...]], alpha: float = ALPHA) -> tuple[float, ...]:
@@ -134,7 +135,7 @@ def ranking(cells: Sequence[Cell], contenders: Sequence[str], stood: dict[tuple[
     window in twenty drifts. Source: Youden 1950 (J); Bayes' rule.
     """
     places = [place for one in contenders if (place := _place(one, cells, stood)) is not None]
-    return sorted(places, key=lambda place: (-place.informedness, -place.calibrated_power, place.contender))
+    return sorted(places, key=lambda place: (-place.informedness, -(place.calibrated_power or 0.0), place.contender))
 
 
 def _place(contender: str, cells: Sequence[Cell], stood: dict[tuple[Cell, str], Standing]) -> Place | None:
@@ -147,6 +148,7 @@ def _place(contender: str, cells: Sequence[Cell], stood: dict[tuple[Cell, str], 
         return None
     false_alarms = Rate(sum(one.alarms.count for one in calm.values()), sum(one.alarms.runs for one in calm.values()))
     power = fmean(one.alarms.value for one in drifting.values())
+    calibrated = [one.calibrated.value for one in drifting.values() if one.calibrated]
     caught, cried = DRIFTING_SHARE * power, (1 - DRIFTING_SHARE) * false_alarms.value
     return Place(
         contender=contender,
@@ -156,6 +158,7 @@ def _place(contender: str, cells: Sequence[Cell], stood: dict[tuple[Cell, str], 
             one.alarms.value - calm[cell.traffic, cell.n].alarms.value for cell, one in drifting.items()
         ),
         precision=caught / (caught + cried) if caught + cried else 0.0,
-        calibrated_power=fmean([one.calibrated.value for one in drifting.values() if one.calibrated] or [0.0]),
+        calibrated_power=fmean(calibrated) if calibrated else None,
         seconds=median(one.seconds for one in drifting.values()),
+        cells=len(drifting),
     )

@@ -32,16 +32,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def ranking_table(places: Sequence[Place], *, missing: Sequence[str]) -> str:
     head = [
         "", "score", "false alarms", "power, own verdict", "right alarms of 100", f"power at {ALPHA:.0%} false alarms",
-        "seconds a run",
+        "seconds a run", "cells",
     ]  # fmt: skip
     rows = [
         [
             _bold(place.contender), f"{place.informedness:.2f}", rate_text(place.false_alarms), f"{place.power:.2f}",
-            f"{100 * place.precision:.0f}", f"{place.calibrated_power:.2f}", f"{place.seconds:.2g}",
+            f"{100 * place.precision:.0f}", _power(place.calibrated_power), f"{place.seconds:.2g}", str(place.cells),
         ]
         for place in places
     ]  # fmt: skip
-    return table(head, rows + [[LABELS[name], "not run", *[""] * 5] for name in missing])
+    return table(head, rows + [[LABELS[name], "not run", *[""] * 6] for name in missing])
 
 
 def duels_table(cells: Sequence[Cell], stood: Stood) -> str:
@@ -59,7 +59,7 @@ def duels_table(cells: Sequence[Cell], stood: Stood) -> str:
 
 
 def duels_count(cells: Sequence[Cell], stood: Stood) -> dict[str, int]:
-    """Return in how many cells ours is above, level with or below the best peer, and the mean power of both."""
+    """Return in how many cells ours is above, level with or below the best peer."""
     outcomes = [found.outcome for cell in cells if cell.drifts and (found := duel(cell, stood)) is not None]
     return {outcome: outcomes.count(outcome) for outcome in ("above", "level", "below")}
 
@@ -138,6 +138,10 @@ def _alarms_of(rate: Rate) -> str:
     inside = "" if BAND[0] <= rate.value <= BAND[1] else " ✗"
     low, high = rate.interval
     return f"{rate.value:.3f} ({low:.3f}–{high:.3f}), {rate.runs:,} runs{inside}"
+
+
+def _power(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _bold(name: str) -> str:
