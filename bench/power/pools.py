@@ -51,7 +51,7 @@ def joined(parts: Sequence[Observations]) -> Observations:
 
 
 def load_pools(cache: Path, *, corpora: Path, tell: Tell) -> dict[str, Pool]:
-    """Return every pool, from the cache or made now (minutes: trains the model, embeds 70,000 texts)."""
+    """Return every pool, from the cache or made now (minutes: trains the model, embeds 55,000 texts)."""
     if not are_cached(cache):
         _make(cache, corpora=corpora, tell=tell)
     return {name: _read(cache, name) for name in NAMES}
