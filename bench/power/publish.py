@@ -10,7 +10,7 @@ from bench import machine
 from bench.power import plots, tables
 from bench.power.ledger import Ledger
 from bench.power.outcome import LABELS
-from bench.power.scenarios import SYNTHETIC_SIZES, Cell
+from bench.power.scenarios import Cell
 from bench.power.scoring import Rate, Standing, duel, ranking, standings
 
 TEXT = Path(__file__).with_name("page.md")
@@ -45,17 +45,16 @@ def publish(
         duel_table=tables.duels_table(cells, stood),
         sections=tables.sections(cells, contenders, stood),
         synthetic=tables.synthetic_table(contenders, stood),
-        parts=tables.parts_table(ledger),
+        parts=tables.parts_table(cells, ledger),
         versions=", ".join(f"{LABELS[name]} {version}" for name, version in versions(ledger).items()),
     )
     (pages / "power.md").write_text(page, encoding="utf-8")
     summary = {"benchmark": "power", "machine": machine.describe(), **about, "duels": counted}
     summary |= {"ranking": [_flat(asdict(place)) for place in places], "cells": _cells(cells, contenders, stood)}
     summary["detectors_without_drift"] = {
-        str(n): {
-            name: _rate(rate) for name, rate in tables.part_rates(ledger, Cell("synthetic", "none", 0.0, n)).items()
-        }
-        for n in SYNTHETIC_SIZES
+        cell.name: {name: _rate(rate) for name, rate in tables.part_rates(ledger, cell).items()}
+        for cell in cells
+        if not cell.drifts
     }
     (machine.RESULTS / "power.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     ledger.commit(committed)

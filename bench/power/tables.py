@@ -90,13 +90,13 @@ def synthetic_table(contenders: Sequence[str], stood: Stood) -> str:
     return table(["", *[f"n = {n:,}" for n in SYNTHETIC_SIZES]], rows)
 
 
-def parts_table(ledger: Ledger) -> str:
-    """Return how often each of our detectors alone has p <= alpha without drift, and the verdict."""
-    names: dict[str, list[str]] = {}
-    for position, n in enumerate(SYNTHETIC_SIZES):
-        for name, rate in part_rates(ledger, Cell("synthetic", "none", 0.0, n)).items():
-            names.setdefault(name, ["–"] * len(SYNTHETIC_SIZES))[position] = _alarms_of(rate)
-    return table(["detector", *[f"n = {n:,}" for n in SYNTHETIC_SIZES]], [[name, *row] for name, row in names.items()])
+def parts_table(cells: Sequence[Cell], ledger: Ledger) -> str:
+    """Return how often each of our detectors alone, and the verdict, alarms in every cell without drift."""
+    columns = [cell for cell in cells if not cell.drifts and ledger.of(cell.name, OURS)]
+    rates = [part_rates(ledger, cell) for cell in columns]
+    names = dict.fromkeys(name for found in rates for name in found)
+    rows = [[name, *[_alarms_of(found[name]) if name in found else "–" for found in rates]] for name in names]
+    return table(["detector", *[f"{cell.traffic}, n = {cell.n:,}" for cell in columns]], rows)
 
 
 def part_rates(ledger: Ledger, cell: Cell) -> dict[str, Rate]:
