@@ -54,7 +54,8 @@ def closed_form(rng, *, n: int) -> None:
             ball, read = _ball_kl(before, now, NEIGHBOURS), knn_kl(before, now, rng=rng)
             fit = unbiased_gaussian_kl(*moments(now), *moments(before), n_p=n, n_q=n)
             print(
-                f"| {k} | {change} | {true:.3f} | {ball:.3f} | {read:.3f} | {read / true - 1:+.1%} | {fit / true - 1:+.1%} |",
+                f"| {k} | {change} | {true:.3f} | {ball:.3f} | {read:.3f} | {read / true - 1:+.1%} "
+                f"| {fit / true - 1:+.1%} |",
                 flush=True,
             )
 

@@ -78,9 +78,9 @@ def compare_sketches(
 
     Every null is a permutation null: exact for exchangeable texts. All statistics that the sampled rows carry are
     permuted together and combined by the smallest weighted p-value (`permutation.joint_test`), which keeps alpha under
-    any dependence and loses nothing to it; three fifths of alpha are novelty's. Where a window has so many more texts than its
-    sample that the counts of all of them tell more, those histograms are tested on all texts by themselves, each at
-    its own share of alpha, and the joint family keeps the rest. Cost does not grow with the number of texts.
+    any dependence and loses nothing to it; three fifths of alpha are novelty's. Where a window has so many more texts
+    than its sample that the counts of all of them tell more, those histograms are tested on all texts by themselves,
+    each at its own share of alpha, and the joint family keeps the rest. Cost does not grow with the number of texts.
 
     `baseline_confidence` lowers alpha so that this share of baselines alarms at most alpha of its windows, however
     many it judges (`permutation.alpha_given_baseline`); without it alpha holds on the average over baselines.

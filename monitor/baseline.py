@@ -13,7 +13,7 @@ from detectors.errors import DetectorError
 from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, build_reference, held_out
+from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
 from monitor.models import LoadedModel, require_pinned
 from monitor.policy import DEFAULTS
 from monitor.texts import TextTable
@@ -23,29 +23,30 @@ CHUNK = 2048
 
 def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Observations:
     """Embed a table's texts; the model's own answers stand in where the table has no predictions."""
-    vectors, finite, labels, confidences = [], [], [], []
-    has_answers = table.labels is not None
+    encoded, answered = [], []
     for start in range(0, len(table.texts), CHUNK):
         texts = table.texts[start : start + CHUNK]
         pairs = None if table.pairs is None else table.pairs[start : start + CHUNK]
-        encoded = model.encoder.encode(texts, pairs)
-        vectors.append(encoded.vectors)
-        finite.append(encoded.finite)
-        if not has_answers and model.encoder.has_head:
-            answered, probabilities = model.encoder.predict(texts, pairs)
-            labels.extend(answered)
-            confidences.append(probabilities.max(axis=1))
+        encoded.append(model.encoder.encode(texts, pairs))
+        if table.labels is None and model.encoder.has_head:
+            answered.append(model.encoder.predict(texts, pairs))
         if progress is not None:
             progress(start + len(texts), len(table.texts))
-    finite_rows = np.flatnonzero(np.concatenate(finite))
-    kept = [int(i) for i in finite_rows]
-    all_labels: Sequence[str] | None = table.labels or labels or None
-    all_confidences = table.confidences if has_answers else (np.concatenate(confidences) if confidences else None)
+    labels: Sequence[str] | None = table.labels
+    confidences, entropies = table.confidences, None
+    if answered:
+        labels = [label for part, _ in answered for label in part]
+        probabilities = np.concatenate([found for _, found in answered])
+        confidences, entropies = probabilities.max(axis=1), entropy_nats(probabilities)
+    kept = np.flatnonzero(np.concatenate([one.finite for one in encoded]))
     return Observations(
-        vectors=np.concatenate(vectors)[finite_rows],
-        texts=[table.texts[i] for i in kept],
-        labels=None if all_labels is None else [all_labels[i] for i in kept],
-        confidences=None if all_confidences is None else all_confidences[finite_rows],
+        vectors=np.concatenate([one.vectors for one in encoded])[kept],
+        texts=[table.texts[int(i)] for i in kept],
+        labels=None if labels is None else [labels[int(i)] for i in kept],
+        confidences=None if confidences is None else confidences[kept],
+        entropies=None if entropies is None else entropies[kept],
+        token_lengths=np.concatenate([one.token_counts for one in encoded])[kept],
+        truncated=np.concatenate([one.truncated for one in encoded])[kept],
     )
 
 

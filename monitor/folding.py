@@ -10,7 +10,7 @@ from detectors.sketch import Sketch, merge
 from monitor import store
 from monitor.clock import floor_to
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, fold_observations
+from monitor.jobs.baseline import Observations, entropy_nats, fold_observations
 from monitor.models import LoadedModel
 from monitor.results import Loaded
 
@@ -54,6 +54,9 @@ def embed_batch(
         confidences=np.array(
             [np.nan if prediction.confidence is None else prediction.confidence for prediction in waiting]
         ),
+        entropies=np.array([entropy_nats(list(p.scores.values())) if p.scores else np.nan for p in waiting]),
+        token_lengths=encoded.token_counts,
+        truncated=encoded.truncated,
     )
     row_ids = np.array([prediction.id for prediction in waiting], dtype=np.int64)
     uniform = np.array([prediction.representative for prediction in waiting])

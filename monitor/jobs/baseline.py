@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from detectors.sketch import Basis, Sketch, fit_basis, fold
 
@@ -13,15 +15,19 @@ UNKNOWN_CLASS = -1
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Embedded texts with what the model answered.
+    """Embedded texts with what the model answered and how it read them.
 
-    vectors : (n, d); texts : n or none; labels, confidences : one per text, or None.
+    vectors : (n, d); texts : n or none; all others one per text, or None. Confidences and entropies (of the predicted
+    distribution, nats) are NaN where unknown; token_lengths count the whole text, truncated whether it was cut.
     """
 
     vectors: npt.NDArray[np.floating]
     texts: Sequence[str]
     labels: Sequence[str | None] | None = None
     confidences: npt.NDArray[np.float64] | None = None
+    entropies: npt.NDArray[np.float64] | None = None
+    token_lengths: npt.NDArray[np.int64] | None = None
+    truncated: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.vectors.shape[0])
@@ -59,8 +65,24 @@ def fold_observations(
         observed.vectors[chosen],
         row_ids=row_ids[chosen],
         classes=None if labels is None else class_indexes(labels, basis.classes),
-        confidences=None if observed.confidences is None else observed.confidences[chosen],
+        confidences=_chosen(observed.confidences, chosen),
+        entropies=_chosen(observed.entropies, chosen),
+        token_lengths=_chosen(observed.token_lengths, chosen),
+        truncated=_chosen(observed.truncated, chosen),
     )
+
+
+def _chosen(values: npt.NDArray[Any] | None, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    return None if values is None else values[chosen].astype(np.float64)
+
+
+def entropy_nats(probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the entropy (n,) of predicted distributions (n, C), in nats.
+
+    >>> entropy_nats([[1.0, 0.0], [0.5, 0.5]]).round(6).tolist()
+    [0.0, 0.693147]
+    """
+    return np.asarray(special.entr(np.asarray(probabilities, dtype=np.float64)).sum(axis=-1))
 
 
 def build_reference(observed: Observations, *, rng: np.random.Generator) -> Reference:

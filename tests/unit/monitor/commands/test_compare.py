@@ -39,7 +39,7 @@ def test_no_drift_is_0_drift_is_3_and_the_answer_has_its_shape(
     assert answer["warnings"] == []
     assert (answer["reference"], answer["current"]) == ({"n": 400}, {"n": 300})
     assert set(answer["verdict"]) == {"drift", "p_value", "alpha"}
-    assert {"name", "statistic", "unit", "p_value", "threshold", "drift"} == set(answer["detectors"][0])
+    assert {"name", "statistic", "unit", "p_value", "threshold", "drift", "effect"} == set(answer["detectors"][0])
     assert answer["cells"]
     assert all(one["p_value"] > 0 for one in answer["detectors"])
     driftwarden(monkeypatch, *files, str(moved), "--json")
