@@ -135,9 +135,9 @@ def _grid(
 
 
 def _alarms_of(rate: Rate) -> str:
-    inside = "" if BAND[0] <= rate.value <= BAND[1] else " ✗"
     low, high = rate.interval
-    return f"{rate.value:.3f} ({low:.3f}–{high:.3f}), {rate.runs:,} runs{inside}"
+    outside = " ✗" if high < BAND[0] or low > BAND[1] else ""
+    return f"{rate.value:.3f} ({low:.3f}–{high:.3f}) of {rate.runs:,}{outside}"
 
 
 def _power(value: float | None) -> str:
