@@ -9,7 +9,7 @@ from typing import Any
 from bench import machine
 from bench.power import plots, tables
 from bench.power.ledger import Ledger
-from bench.power.outcome import LABELS
+from bench.power.outcome import LABELS, PEERS
 from bench.power.scenarios import Cell
 from bench.power.scoring import Rate, Standing, duel, ranking, standings
 
@@ -41,6 +41,8 @@ def publish(
         accuracy=f"{about['model_accuracy']:.1%}",
         runs=tables.runs_text(cells, stood),
         duels="{above} cells above, {level} level, {below} below".format(**counted),
+        calibrated=len({name for (_, name), one in stood.items() if name in PEERS and one.calibrated}),
+        peers=len(PEERS),
         ranking=tables.ranking_table(places, missing=missing),
         duel_table=tables.duels_table(cells, stood),
         sections=tables.sections(cells, contenders, stood),
