@@ -162,10 +162,9 @@ def _two_odds(graph: sparse.csr_matrix, assignment: FloatArray, neighbours: int)
     """Return (b, 2) the mean log-odds of "current" around current rows, and of "reference" around reference rows."""
     near = np.arange(neighbours + 1)
     odds = (digamma(near + HALF) - digamma(neighbours - near + HALF))[np.rint(graph @ assignment.T).astype(np.int64)]
-    now = assignment.T
-    return np.stack(
-        [(odds * now).sum(axis=0) / now.sum(axis=0), -(odds * (1 - now)).sum(axis=0) / (1 - now).sum(axis=0)], axis=1
-    )
+    now, before = assignment.T, 1 - assignment.T
+    around_now, around_before = (odds * now).sum(axis=0) / now.sum(axis=0), (odds * before).sum(axis=0)
+    return np.stack([around_now, -around_before / before.sum(axis=0)], axis=1)
 
 
 def _neighbour_graph(rows: FloatArray, neighbours: int, *, rng: np.random.Generator) -> sparse.csr_matrix:

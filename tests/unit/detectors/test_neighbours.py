@@ -98,6 +98,15 @@ def test_nearest_neighbours_are_within_a_tenth_of_the_closed_form_for_gaussians(
     assert knn_kl(before, now, rng=rng, twins=2) == pytest.approx(closed, rel=0.1)
 
 
+def test_scattered_new_texts_are_seen_though_current_rows_alone_lie_closer_to_the_reference() -> None:
+    rng = np.random.default_rng(6)
+    before, now = rng.normal(size=(2, 600, 8))
+    now[:90] = rng.normal(size=(90, 8)) * 3
+    found = knn_kl_test(before, now, alpha=0.01, rng=rng, permutations=499)
+    assert isinstance(found, DetectorResult)
+    assert found.drift
+
+
 @pytest.mark.statistical
 def test_without_drift_the_neighbour_tests_p_values_are_uniform() -> None:
     values = []
