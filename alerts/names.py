@@ -9,6 +9,7 @@ DEAD_LETTERS = "driftwarden_dead_letters_total"
 RUNS = "driftwarden_runs_total"
 DRIFT_P_VALUE = "driftwarden_drift_p_value"
 DRIFT_DETECTED = "driftwarden_drift_detected"
+DRIFT_ACTIONABLE = "driftwarden_drift_actionable"
 DRIFT_STATISTIC = "driftwarden_drift_statistic"
 DRIFT_THRESHOLD = "driftwarden_drift_threshold"
 WINDOW_END = "driftwarden_window_end_timestamp_seconds"
@@ -41,6 +42,9 @@ METRICS: dict[str, MetricName] = {
     RUNS: MetricName("counter", "Runs recorded by job and status", (JOB, STATUS)),
     DRIFT_P_VALUE: MetricName("gauge", "p-value of the latest judged window", (MODEL, VERSION)),
     DRIFT_DETECTED: MetricName("gauge", "1 when the latest judged window drifted, else 0", (MODEL, VERSION)),
+    DRIFT_ACTIONABLE: MetricName(
+        "gauge", "1 when the latest judged window drifted and that is worth waking someone, else 0", (MODEL, VERSION)
+    ),
     DRIFT_STATISTIC: MetricName("gauge", "Statistic of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
     DRIFT_THRESHOLD: MetricName("gauge", "Threshold of a detector in the latest window", (MODEL, VERSION, DETECTOR)),
     WINDOW_END: MetricName(

@@ -81,7 +81,7 @@ def _alert(
 def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base: str) -> list[dict[str, Any]]:
     stale_after = 2 * window_seconds + GRACE_SECONDS
     drift_job = _matcher(names.JOB, "drift")
-    detected = f"max by (model, version) ({_series(names.DRIFT_DETECTED, selector)})"
+    actionable = f"max by (model, version) ({_series(names.DRIFT_ACTIONABLE, selector)})"
     ended = f"max by (model, version) ({_series(names.WINDOW_END, selector, drift_job)})"
     newest = f"max by (model) ({_series(names.WINDOW_END, selector, drift_job)})"
     shown = _in_template(about)
@@ -89,12 +89,13 @@ def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base
         _alert(
             "DriftwardenDrift",
             # an old verdict says nothing of today: then the pipeline is stale, and that alert speaks
-            f"{detected} == 1 and on (model, version) time() - {ended} <= {stale_after}",
+            f"{actionable} == 1 and on (model, version) time() - {ended} <= {stale_after}",
             lasts="0m",
             severity="warning",
             summary=f"{shown}: the latest window drifted from its baseline",
             description="Version {{ $labels.version }} of {{ $labels.model }} sees texts or gives answers that "
-            "differ from its baseline beyond the false-alarm rate of the policy. The report names what moved.",
+            "differ from its baseline beyond the false-alarm rate of the policy, and by more than its practical "
+            "difference. The report names what moved.",
             runbook_base=runbook_base,
         ),
         _alert(
@@ -209,7 +210,7 @@ def _drift_case(model: ModelAlerting) -> dict[str, Any]:
         "input_series": [
             # two replicas tell the same: one alert; drift from minute 2, clean from 6, drift again from 10
             {
-                "series": f'{names.DRIFT_DETECTED}{{{labels},instance="{one}"}}',
+                "series": f'{names.DRIFT_ACTIONABLE}{{{labels},instance="{one}"}}',
                 "values": f"0 0 1x3 0x3 1x{stale_minute}",
             }
             for one in ("a", "b")

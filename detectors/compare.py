@@ -34,6 +34,8 @@ EFFECTS = {
     "ad_truncated": "change of the share of truncated texts, 0 to 1",
 }
 
+SHARE_EFFECTS = frozenset(EFFECTS) - {"kl_gaussian", "cosine"}  # the others lie in [0, 1]: shares of texts
+
 CountStatistic = Callable[[FloatArray, FloatArray], FloatArray]
 
 

@@ -80,6 +80,10 @@ def _verdicts(latest: list[store.StoredRun], results: dict[int, list[store.Store
         names.DRIFT_P_VALUE, {(run.model, run.version): run.p_value for run in drift if run.p_value is not None}
     )
     yield _gauge(names.DRIFT_DETECTED, {(run.model, run.version): float(bool(run.drift)) for run in drift})
+    yield _gauge(
+        names.DRIFT_ACTIONABLE,
+        {(run.model, run.version): float(bool(run.payload.get("actionable", run.drift))) for run in drift},
+    )
     yield _gauge(names.DRIFT_STATISTIC, {(run.model, run.version, one.name): one.statistic for run, one in rows})
     yield _gauge(names.DRIFT_THRESHOLD, {(run.model, run.version, one.name): one.threshold for run, one in rows})
 

@@ -45,7 +45,26 @@ class RetentionPolicy(Section):
 class DriftPolicy(Section):
     """How windows are judged."""
 
-    alpha: float = Field(0.01, ge=0.0005, lt=0.5, description="probability of a false alarm in one window")
+    alpha: float = Field(
+        0.01, ge=0.0005, lt=0.5, description="probability of a false alarm: in one window, or ever with anytime"
+    )
+    calibration: Literal["window", "run_length", "anytime"] = Field(
+        "window",
+        description="what an alarm promises: alpha in each window, one false alarm in windows_between_alarms, or alpha "
+        "for ever alarming without drift",
+    )
+    windows_between_alarms: float = Field(
+        100, ge=10, lt=1_000_000, description="expected windows between false alarms; of calibration = run_length"
+    )
+    baseline_confidence: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="share of baselines whose windows keep alpha, however many they judge; 0: on the average only",
+    )
+    practical_difference: float = Field(
+        0.0, ge=0, le=1, description="share of texts that must have changed before drift is worth waking someone"
+    )
     window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window")
     grace_minutes: int = Field(
         5, ge=0, le=55, description="how long after its end a window is judged: events on their way still count"
@@ -155,6 +174,8 @@ pooling = "mean"
 
 [models."support-intents".drift]
 alpha = 0.01                      # one false alarm in a hundred windows
+calibration = "window"            # or "run_length" (finds slow drift sooner), or "anytime": docs/math/calibration.md
+practical_difference = 0.02       # less than 2 in 100 texts changed: reported, wakes nobody
 window_hours = 24
 grace_minutes = 5                 # events on their way when a window ends still count
 minimum_texts = 50                # fewer are "too little data", never a verdict

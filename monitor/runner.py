@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
+from detectors.calibration import RunLengthRule, calibrate_run_length
 from detectors.errors import DetectorError
+from detectors.results import TooLittleData
 from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError, TryAgainLater
 from monitor.folding import HOUR, embed_batch, join_payloads, require_like
+from monitor.jobs.calibration import Alarm, JudgedWindow, ever_alarm, run_length_alarm, window_alarm
 from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
 from monitor.models import ModelSource
+from monitor.policy import DriftPolicy
 from monitor.results import Loaded, Results
 
 BATCH = 8192
@@ -102,7 +107,9 @@ class Runner(Results):
                 merge([Sketch.from_bytes(part.payload) for part in parts]) if parts else empty_sketch(loaded.basis)
             )
             held = store.predictions_by_id(session, [int(i) for i in current.row_ids])
+            before = self._judged_before(session, name, version, window, baseline_digest=loaded.stored.digest)
         chosen_seed = window_seed(JOB_DRIFT, name, version, window) if seed is None else seed
+        chosen_alpha = policy.drift.alpha if alpha is None else alpha
         inputs = DriftInputs(
             reference=loaded.reference,
             current=current,
@@ -116,12 +123,31 @@ class Runner(Results):
         )
         judgement = judge(
             inputs,
-            alpha=policy.drift.alpha if alpha is None else alpha,
+            alpha=chosen_alpha,
             permutations=policy.drift.permutations,
             minimum=policy.drift.minimum_texts,
             rng=np.random.default_rng(chosen_seed),
+            baseline_confidence=policy.drift.baseline_confidence or None,
+            floor=policy.drift.practical_difference,
+            calibrate=partial(_alarm, policy.drift, before, start=window.start, seed=chosen_seed, alpha=chosen_alpha),
         )
         return judgement, loaded, chosen_seed
+
+    def _judged_before(
+        self, session: Session, name: str, version: str, window: Window, *, baseline_digest: str
+    ) -> list[JudgedWindow]:
+        """Return the windows of this length judged by this baseline before a window, oldest first."""
+        if self.policy.model(name).drift.calibration == "window":
+            return []
+        runs = store.runs(session, job=JOB_DRIFT, model=name, version=version, end=window.start)
+        return [
+            JudgedWindow(run.window_start, float(run.payload["comparison_p_value"]), run.seed)
+            for run in reversed(runs)
+            if run.status == OK
+            and run.payload.get("comparison_p_value") is not None
+            and run.baseline_digest == baseline_digest
+            and run.window_end - run.window_start == window.end - window.start
+        ]
 
     def drift(self, name: str, version: str, window: Window) -> store.StoredRun:
         """Judge a window once: a rerun returns the verdict that stands; a failure or too little data is no verdict."""
@@ -289,6 +315,35 @@ class Runner(Results):
             raise DriftwardenError(f"{run.job} of {run.model}/{run.version} was recorded and cannot be read back")
         log.info("run_recorded", job=run.job, model=run.model, status=stored.status, drift=stored.drift)
         return stored
+
+
+def _alarm(
+    policy: DriftPolicy,
+    before: Sequence[JudgedWindow],
+    p_value: float,
+    drift: bool,
+    *,
+    start: datetime,
+    seed: int,
+    alpha: float,
+) -> Alarm:
+    """Return the alarm at a window of this p-value, by the promise of the policy."""
+    now = JudgedWindow(start, p_value, seed)
+    if policy.calibration == "run_length":
+        rule = run_length_rule(policy.windows_between_alarms)
+        return run_length_alarm([*before, now], rule=rule, step=timedelta(hours=policy.window_hours))
+    if policy.calibration == "anytime":
+        return ever_alarm([*before, now], alpha=alpha, rng_of=np.random.default_rng)
+    return window_alarm(now, alpha=alpha, drift=drift)
+
+
+@cache
+def run_length_rule(expected_windows: float) -> RunLengthRule:
+    """Return the rule of one false alarm in this many windows (simulated in seconds, once a process)."""
+    rule = calibrate_run_length(expected_windows=expected_windows, rng=np.random.default_rng(0))
+    if isinstance(rule, TooLittleData):
+        raise DriftwardenError(f"no rule for one alarm in {expected_windows} windows: {rule.reason}")
+    return rule
 
 
 def one_line(error: Exception) -> str:

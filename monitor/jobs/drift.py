@@ -1,7 +1,7 @@
 """Judge one window: embeddings, predictions and tokenizer against the version's baseline."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,9 +9,11 @@ import numpy as np
 from scipy.stats import binom
 
 from detectors.attribution import cell_keywords, drift_scores
-from detectors.compare import compare_sketches
+from detectors.compare import SHARE_EFFECTS, compare_sketches
 from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
+from detectors.variation import Practical
+from monitor.jobs.calibration import Alarm
 
 TOP_TEXTS = 50
 EXAMPLES_PER_CELL = 5
@@ -42,7 +44,12 @@ class DriftInputs:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A window's verdict; `detail` explains "too little data"."""
+    """A window's verdict; `detail` explains "too little data".
+
+    comparison_p_value is that of the texts alone, without the tokenizer check: what a stream of windows is judged by;
+    effect is the largest share of texts that an alarming detector says has changed, None where none says; importance
+    holds it against the policy's floor; alarm says by which promise the verdict's drift is one.
+    """
 
     status: Status
     reference_n: int
@@ -52,6 +59,15 @@ class Judgement:
     cells: tuple[dict[str, Any], ...]
     examples: tuple[dict[str, Any], ...]
     detail: str = ""
+    comparison_p_value: float | None = None
+    alarm: Alarm | None = None
+    effect: float | None = None
+    importance: Practical | None = None
+
+    @property
+    def actionable(self) -> bool:
+        """Whether the drift is there and worth waking someone."""
+        return self.verdict is not None and self.verdict.drift and self.importance is not Practical.SMALL
 
     def as_json(self) -> dict[str, Any]:
         """Return the shape that `compare --json` prints and result rows keep."""
@@ -61,6 +77,11 @@ class Judgement:
             "current": {"n": self.current_n},
             "detectors": [asdict(result) for result in self.detectors],
             "verdict": None if self.verdict is None else asdict(self.verdict),
+            "comparison_p_value": self.comparison_p_value,
+            "effect": self.effect,
+            "importance": None if self.importance is None else self.importance.value,
+            "actionable": self.actionable,
+            "alarm": None if self.alarm is None else asdict(self.alarm),
             "cells": list(self.cells),
             "examples": list(self.examples),
             "detail": self.detail,
@@ -97,12 +118,22 @@ def enough_permutations(alpha: float) -> int:
 
 
 def judge(
-    inputs: DriftInputs, *, alpha: float, permutations: int, rng: np.random.Generator, minimum: int = 50
+    inputs: DriftInputs,
+    *,
+    alpha: float,
+    permutations: int,
+    rng: np.random.Generator,
+    minimum: int = 50,
+    baseline_confidence: float | None = None,
+    floor: float = 0.0,
+    calibrate: Callable[[float, bool], Alarm] | None = None,
 ) -> Judgement:
     """Compare a window with its baseline and name what moved.
 
     The tokenizer check and the comparison share `alpha` evenly, so that the whole verdict keeps it under any
-    dependence. At least `permutations` are drawn, and never too few for `alpha`.
+    dependence. At least `permutations` are drawn, and never too few for `alpha`. `calibrate` turns the comparison's
+    p-value and answer into the alarm of a stream; a wrong tokenizer alarms whatever it says. A drift that
+    changes less than `floor` of the texts is "significant but small".
     """
     checked = inputs.tokens is not None and inputs.tokens.checked > 0
     share = alpha / 2 if checked else alpha
@@ -111,13 +142,22 @@ def judge(
         found.append(judge_tokens(inputs.tokens, alpha=share))
     drawn = max(permutations, enough_permutations(alpha))
     compared = compare_sketches(
-        inputs.reference, inputs.current, alpha=share, rng=rng, permutations=drawn, minimum=minimum
+        inputs.reference,
+        inputs.current,
+        alpha=share,
+        rng=rng,
+        permutations=drawn,
+        minimum=minimum,
+        baseline_confidence=baseline_confidence,
     )
     if isinstance(compared, TooLittleData):
         return _without_comparison(inputs, found, compared, alpha=alpha)
     p_values = [compared.verdict.p_value, *(result.p_value for result in found)]
     p_value = min(1.0, len(p_values) * min(p_values))
-    drift = compared.verdict.drift or any(result.drift for result in found)
+    wrong_tokens = any(result.drift for result in found)
+    alarm = None if calibrate is None else calibrate(compared.verdict.p_value, compared.verdict.drift)
+    drift = wrong_tokens or (compared.verdict.drift if alarm is None else alarm.drift)
+    effect = None if wrong_tokens else _share_changed(compared.detectors)
     scores = _scores(inputs, rng=rng) if drift else None  # nothing is new where nothing drifted
     moved = [cell for cell in compared.cells if cell.current_share != cell.reference_share]
     return Judgement(
@@ -128,7 +168,26 @@ def judge(
         verdict=Verdict(drift=drift, p_value=p_value, alpha=alpha),
         cells=tuple(_describe(cell, inputs, scores) for cell in moved[:MOVED_CELLS]),
         examples=() if scores is None else _top_texts(inputs, scores),
+        comparison_p_value=compared.verdict.p_value,
+        alarm=alarm,
+        effect=effect,
+        importance=_importance(drift, effect, floor=floor),
     )
+
+
+def _share_changed(detectors: Sequence[DetectorResult]) -> float | None:
+    """Return the largest share of texts that an alarming detector says has changed; of any where none alarms alone."""
+    shares = [one for one in detectors if one.effect is not None and one.name in SHARE_EFFECTS]
+    alarming = [one for one in shares if one.drift]
+    if any(one.drift for one in detectors) and not alarming:
+        return None  # what alarms measures no share: nothing is called small by another's measure
+    return max((float(one.effect or 0.0) for one in alarming or shares), default=None)
+
+
+def _importance(drift: bool, effect: float | None, *, floor: float) -> Practical:
+    if not drift:
+        return Practical.NOT_SIGNIFICANT
+    return Practical.SMALL if effect is not None and effect < floor else Practical.LARGE
 
 
 def _without_comparison(
@@ -145,6 +204,7 @@ def _without_comparison(
         cells=(),
         examples=(),
         detail=f"{reason.reason}: {reason.got} of at least {reason.needed}",
+        importance=Practical.LARGE if alarming else None,
     )
 
 

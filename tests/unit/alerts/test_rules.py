@@ -43,7 +43,7 @@ def test_the_rules_are_the_same_every_time() -> None:
 def test_any_model_name_comes_back_out_of_its_matcher(name: str) -> None:
     rules = rules_of(render_rules([ModelAlerting(name, 3600)]))
     drift = next(rule for rule in rules if rule["alert"] == "DriftwardenDrift")
-    matched = re.search(r'driftwarden_drift_detected\{model="((?:\\.|[^"\\])*)"\}', drift["expr"], re.DOTALL)
+    matched = re.search(r'driftwarden_drift_actionable\{model="((?:\\.|[^"\\])*)"\}', drift["expr"], re.DOTALL)
     assert matched is not None
     undone = re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], matched[1], flags=re.DOTALL)
     assert undone == name

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from monitor import store
@@ -444,3 +444,57 @@ def test_a_batch_embedded_beside_a_new_baseline_is_embedded_again(runner: Runner
     (failed,) = at(runner, 1).tick("intents")
     assert "new baseline" in str(failed.error)
     assert [(run.status, run.n) for run in runner.tick("intents")] == [("ok", 100)]
+
+
+def with_drift_policy(runner: Runner, **changes) -> Runner:
+    rules = POLICY.models["intents"]
+    changed = rules.model_copy(update={"drift": rules.drift.model_copy(update=changes)})
+    runner.policy = POLICY.model_copy(update={"models": {"intents": changed}})
+    return runner
+
+
+def test_slow_drift_that_no_window_shows_alone_is_found_by_run_length(runner: Runner) -> None:
+    def first_alarm(calibration: str) -> int | None:
+        moded = with_drift_policy(replace_runner(runner), calibration=calibration, windows_between_alarms=50)
+        found = [moded.judge_window("intents", "1", Window(BEGIN + h * HOUR, BEGIN + (h + 1) * HOUR))[0] for h in (0,)]
+        assert found[0].alarm is not None
+        assert found[0].alarm.mode == calibration
+        recorded = moded.tick("intents")
+        with store.writing(moded.engine) as session:
+            session.execute(text("DELETE FROM results"))
+            session.execute(text("DELETE FROM runs"))
+        return next((i for i, run in enumerate(recorded) if run.drift), None)
+
+    for hour in range(12):
+        send(runner.engine, texts(150, seed=hour + 50, new_share=0.06 if hour >= 4 else 0.0), hour=hour)
+    runner.clock.advance_to(BEGIN + 12 * HOUR)
+    runner.embed("intents", "1", until=runner.clock.now())
+    alone, together = first_alarm("window"), first_alarm("run_length")
+    assert together is not None
+    assert together >= 4
+    assert alone is None or alone >= together
+
+
+def test_anytime_ranks_windows_among_those_before_and_stays_quiet_on_usual_ones(runner: Runner) -> None:
+    with_drift_policy(runner, calibration="anytime", alpha=0.05)
+    for hour in range(8):
+        send(runner.engine, texts(120, seed=hour + 20), hour=hour)
+    recorded = at(runner, 8).tick("intents")
+    assert [run.drift for run in recorded] == [False] * 8
+    assert [run.payload["alarm"]["windows"] for run in recorded] == list(range(1, 9))
+
+
+def test_a_drift_below_the_practical_difference_is_told_and_is_not_actionable(runner: Runner) -> None:
+    send(runner.engine, texts(300, seed=5, new_share=0.2), hour=0)
+    at(runner, 1)
+    window = Window(BEGIN, BEGIN + HOUR)
+    runner.embed("intents", "1", until=runner.clock.now())
+    for floor, importance, actionable in (
+        (0.01, "significant and large enough", True),
+        (0.9, "significant but small", False),
+    ):
+        judgement, _, _ = with_drift_policy(runner, practical_difference=floor).judge_window("intents", "1", window)
+        answer = judgement.as_json()
+        assert answer["verdict"]["drift"] is True
+        assert (answer["importance"], answer["actionable"]) == (importance, actionable)
+        assert 0.05 < answer["effect"] < 0.9
