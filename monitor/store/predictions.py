@@ -253,9 +253,10 @@ def make_partitions(engine: Engine, timestamps: Iterable[datetime]) -> None:
     """
     if engine.dialect.name != "postgresql":
         return
-    days = list(_partitions(timestamps).items())
-    if len(days) <= PARTITIONS_PER_TRANSACTION:
+    moments = list(timestamps)
+    if not moments or max(moments) - min(moments) < timedelta(days=PARTITIONS_PER_TRANSACTION):
         return
+    days = list(_partitions(moments).items())
     for start in range(0, len(days), PARTITIONS_PER_TRANSACTION):
         with engine.begin() as connection:
             _make_missing(connection, dict(days[start : start + PARTITIONS_PER_TRANSACTION]))
