@@ -11,17 +11,18 @@ from detectors.checks import FloatArray, IntArray
 from detectors.errors import DetectorInputError
 from detectors.permutation import p_value
 from detectors.results import TooLittleData
-from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances
+from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances, whitened
 
 MINIMUM = 50
 TILE_ROWS = 1000  # a float32 tile is then 4 MB and stays in the processor's cache
-MOST_BINS = 2048  # more rows than these permute in bins …
+MOST_BINS = 512  # more rows than these permute in bins …
 FEWEST_BINS = 64  # … of which the smaller side keeps at least these
-BANDWIDTHS = 5
-MIDDLE = 2  # the Gaussian kernel whose bandwidth is about the median distance
+BANDWIDTHS = 3
+MIDDLE = 1  # the Gaussian kernel of the embedding whose bandwidth is near the median distance
 TIE_SHARE = 0.01  # of the null's deviation: closer statistics tie; float32 rounding is below a tenth of it
 
 Family = Literal["gaussian", "laplace"]
+Coordinates = Literal["embedding", "whitened"]
 FAMILIES: tuple[Family, ...] = ("gaussian", "laplace")
 
 
@@ -38,15 +39,17 @@ class MmdResult:
     """The aggregated p-value, and what the kernel that spoke loudest says.
 
     statistic : unbiased squared distance of that kernel's means, at most 2, below 0 by chance without drift.
-    effect_size : in [0, 1], the correlation ratio of side and position in the feature space of the Gaussian kernel of
-        the middle bandwidth, whichever spoke: so that windows compare. About 0 without drift, it grows in
-        proportion to the share of texts that changed and not with their number.
+    kernel, coordinates : what spoke; the bandwidth is in the embedding's unit, or without unit where it is whitened.
+    effect_size : in [0, 1], the correlation ratio of side and position in the feature space of one Gaussian kernel on
+        the embedding, whichever spoke: so that windows compare. About 0 without drift, it grows in proportion to
+        the share of texts that changed and not with their number.
     """
 
     statistic: float
     p_value: float
     effect_size: float
     kernel: Kernel
+    coordinates: Coordinates
     permutations: int
     name: str = "mmd"
     unit: str = "squared kernel distance"
@@ -89,16 +92,16 @@ def mmd(
 ) -> MmdResult | TooLittleData:
     """Test whether reference (n, d) and current (m, d) come of one distribution; no bandwidth needs choosing.
 
-    Ten kernels, Gaussian and Laplace with bandwidths from half the 5 % to twice the 95 % quantile of the pooled
-    pairwise distances, are evaluated under one shared set of permutations; their permutation p-values combine by the
-    harmonic mean, itself ranked among the same permutations, so that the p-value is exact for exchangeable rows:
-    (1 + #{T* >= T}) / (B + 1).
+    Twelve kernels, Gaussian and Laplace with three bandwidths from half the 5 % to the 95 % quantile of the pooled
+    pairwise distances, on the embedding and on its whitened coordinates, are evaluated under one shared set of
+    permutations; their permutation p-values combine by the harmonic mean, itself ranked among the same permutations,
+    so that the p-value is exact for exchangeable rows: (1 + #{T* >= T}) / (B + 1).
 
     Arrays are numpy or torch, float32 or float64, and are computed in that precision on their device, sums in
-    float64. More than 2,048 rows permute in bins of `bin_width` rows of one side (by default as many as leave 2,048
+    float64. More than 512 rows permute in bins of `bin_width` rows of one side (by default as many as leave 512
     bins, and 64 on the smaller side): as exact, hardly less powerful, and B permutations cost no more than one.
 
-    Time O((n + m)² (d + 10)) + 10 B s² for s bins; memory O(tile_rows² + B s) beside one copy of the rows.
+    Time O((n + m)² d + d³ + B s²) for s bins; memory O(tile_rows² + d² + B s) beside two copies of the rows.
     Returns TooLittleData below `minimum` rows a side or without two distinct rows. Raises DetectorInputError.
 
     Source: Gretton et al. 2012 (MMD); Schrab et al. 2023 and Biggs et al. 2023 (aggregation, bandwidths);
@@ -119,19 +122,24 @@ def mmd(
             f"permutations and tile_rows must be positive and bin_width in [1, {smaller}], "
             f"got {permutations}, {tile_rows} and {width}"
         )
-    kernels = _kernel_ladder(samples, rng=rng)
     bins = _binned(samples, width=width, rng=rng)
     assigned = _assignments(bins, permutations=permutations, rng=rng)
-    means = _pair_means(samples, bins, kernels, assigned, tile_rows=tile_rows)
-    statistics = means.squared_mmd()
+    parts = []
+    kernels: list[tuple[Coordinates, Kernel]] = []
+    for coordinates, placed in _placements(samples, rng=rng):
+        ladder = _kernel_ladder(placed, rng=rng)
+        parts.append(_pair_means(placed, bins, ladder, assigned, tile_rows=tile_rows))
+        kernels += [(coordinates, Kernel(one.family, one.bandwidth * placed.scale)) for one in ladder]
+    statistics = np.concatenate([part.squared_mmd() for part in parts])
     ranks = _ranks(statistics)
     combined = np.mean(1 / ranks, axis=0)
     spoke = _loudest(statistics, ranks)
     return MmdResult(
         statistic=float(statistics[spoke, 0]),
         p_value=p_value(float(combined[0]), combined[1:]),
-        effect_size=_correlation_ratio(means, MIDDLE),
-        kernel=Kernel(kernels[spoke].family, kernels[spoke].bandwidth * samples.scale),
+        effect_size=_correlation_ratio(parts[0], MIDDLE),
+        kernel=kernels[spoke][1],
+        coordinates=kernels[spoke][0],
         permutations=permutations,
     )
 
@@ -182,9 +190,14 @@ def feature_mmd(reference_total: npt.ArrayLike, n: int, current_total: npt.Array
     return float(within[0] + within[1] - 2 * (reference @ current) / (n * m))
 
 
+def _placements(samples: Samples, *, rng: np.random.Generator) -> Iterator[tuple[Coordinates, Samples]]:
+    yield "embedding", samples
+    yield "whitened", whitened(samples, rng=rng)
+
+
 def _kernel_ladder(samples: Samples, *, rng: np.random.Generator) -> list[Kernel]:
     low, high = np.quantile(sampled_distances(samples, rng=rng), [0.05, 0.95])
-    return [Kernel(family, float(b)) for family in FAMILIES for b in np.geomspace(low / 2, 2 * high, BANDWIDTHS)]
+    return [Kernel(family, float(b)) for family in FAMILIES for b in np.geomspace(low / 2, high, BANDWIDTHS)]
 
 
 def _bin_width(samples: Samples) -> int:

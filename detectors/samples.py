@@ -1,6 +1,6 @@
 """Two samples as one pooled matrix, on numpy arrays or torch tensors: checked here, trusted after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from detectors.errors import DetectorInputError
 from detectors.results import TooLittleData
 
 DISTANCE_ROWS = 500
+COVARIANCE_ROWS = 4096
+WHITENING_RIDGE = 0.1  # of the mean variance, times columns per row: the fewer the rows, the less is whitened
 
 Array = Any  # a numpy array or a torch tensor: no type covers both
 
@@ -63,10 +65,30 @@ def pooled_samples(reference: Any, current: Any, *, minimum: int) -> Samples | T
     rows = xp.concat(sides, axis=0)
     if bool(xp.all(rows == rows[:1, :])):
         return TooLittleData("distinct rows", got=1, needed=2)
-    scale = float(xp.max(xp.abs(rows)))
+    scale = max(float(xp.max(rows)), -float(xp.min(rows)))
     rows /= scale
     rows -= xp.astype(xp.sum(rows, axis=0, dtype=xp.float64) / rows.shape[0], rows.dtype)
     return Samples(xp, rows, sides[0].shape[0], sides[1].shape[0], scale)
+
+
+def whitened(samples: Samples, *, rng: np.random.Generator) -> Samples:
+    """Return the samples in coordinates whitened by the regularised covariance of at most 4,096 pooled rows.
+
+    Embeddings vary most along a few directions, and those hide what is new along the others; here every direction
+    whose variance stands out of the sampling noise weighs the same. The rows are drawn without regard to sides: a
+    permutation test of what comes back is exact. Distances are the regularised Mahalanobis distances, without unit.
+    """
+    xp, width = samples.xp, samples.rows.shape[1]
+    chosen = np.sort(rng.choice(samples.n, min(COVARIANCE_ROWS, samples.n), replace=False))
+    rows = xp.astype(xp.take(samples.rows, samples.here(chosen, dtype=xp.int64), axis=0), xp.float64)
+    covariance = xp.matrix_transpose(rows) @ rows / chosen.size
+    mean_variance = float(xp.linalg.trace(covariance)) / width
+    if mean_variance == 0:  # the rows drawn are all the same
+        return samples
+    ridge = WHITENING_RIDGE * width / chosen.size * mean_variance
+    covariance += ridge * samples.here(np.eye(width), dtype=xp.float64)
+    unmixing = xp.astype(xp.linalg.inv(xp.linalg.cholesky(covariance)), samples.rows.dtype)
+    return replace(samples, rows=samples.rows @ xp.matrix_transpose(unmixing), scale=1.0)
 
 
 def sampled_distances(samples: Samples, *, rng: np.random.Generator) -> FloatArray:

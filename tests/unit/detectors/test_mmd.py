@@ -208,7 +208,7 @@ def test_binned_permutations_are_as_exact_and_agree_with_single_ones() -> None:
     reference, current = rng.normal(size=(400, 8)), rng.normal(0.08, 1, size=(300, 8))
     one, five = (judged(reference, current, bin_width=width, permutations=999) for width in (1, 5))
     assert one.p_value == pytest.approx(five.p_value, abs=0.03)
-    assert one.kernel == five.kernel
+    assert one.kernel.bandwidth == pytest.approx(five.kernel.bandwidth, rel=0.05)
 
 
 def test_feature_sums_merge_and_match_the_exact_mmd_within_their_monte_carlo_error() -> None:
