@@ -174,7 +174,8 @@ def _print_table(judged: dict[str, Any]) -> None:
             p_text(result["p_value"]),
             "yes" if result["drift"] else "no",
         )
-    console.print(table)
+    if judged["detectors"]:
+        console.print(table)
     verdict = judged["verdict"]
     if verdict is None:
         console.print(f"too little data ({escape(judged['detail'])}): {counts}")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 pytest.importorskip("torch", reason="needs the models extra")
@@ -33,6 +34,7 @@ def driftwarden(*arguments: str, cwd: Path, code: int = 0, **environment: str) -
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("demo")
     done = driftwarden("demo", "--no-serve", "--json", "--days", "7", cwd=folder)
+    assert "driftwarden serve --no-jobs --port 8000" in done.stderr
     return folder, json.loads(done.stdout)
 
 
@@ -82,4 +84,26 @@ def test_the_demos_store_and_registry_serve_the_other_commands(demo: tuple[Path,
     assert "support-intents@nobody" in nobody.stderr
     assert len(nobody.stderr.strip().splitlines()) == 1
     again = driftwarden("demo", "--no-serve", cwd=folder, code=2)
-    assert "not empty" in again.stderr
+    assert "--force replaces it" in again.stderr
+
+
+def test_the_command_it_printed_serves_the_demo_again(demo: tuple[Path, dict]) -> None:
+    folder, _ = demo
+    inside = folder / "driftwarden-demo"
+    environment = {
+        **os.environ,
+        "DRIFTWARDEN_DATABASE_URL": f"sqlite:///{inside}/driftwarden.db",
+        "DRIFTWARDEN_POLICY_FILE": str(inside / "driftwarden.toml"),
+    }
+    command = [sys.executable, "-u", "-m", "monitor", "serve", "--no-jobs", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        address = service.stdout.readline().removeprefix("serving on ").split(",")[0]
+        page = httpx.get(f"{address}/", timeout=120).text
+        report = httpx.get(f"{address}/models/support-intents/1/report", timeout=120).text
+        evidently = httpx.get(f"{address}/models/support-intents/1/texts", timeout=120)
+        service.terminate()
+    assert service.returncode == 0
+    assert "6 of 14 drifted" in page
+    assert "6 of 14 windows drifted" in report
+    assert (evidently.status_code, '/models/support-intents/1/texts"' in report) == (200, True)
