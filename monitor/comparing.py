@@ -1,6 +1,6 @@
 """`driftwarden compare`: two files in, one verdict out, no database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,19 @@ class Compared:
 
 
 def compare_files(
-    reference: Path, current: Path, *, model: str | None, alpha: float, seed: int, settings: Settings
+    reference: Path,
+    current: Path,
+    *,
+    model: str | None,
+    alpha: float,
+    seed: int,
+    settings: Settings,
+    require_registry: Callable[[], None],
 ) -> Compared:
-    """Compare two files of embeddings or of texts. Raises InputError naming file, field and value."""
+    """Compare two files of embeddings or of texts. Raises InputError naming file, field and value.
+
+    `require_registry` is asked before a registered model is loaded, and not for what needs none.
+    """
     files = reference, current
     kinds = {path.suffix == ".npy" for path in files}
     if len(kinds) == 2:
@@ -58,6 +68,8 @@ def compare_files(
     few = _too_few(len(tables[0].texts), len(tables[1].texts))
     if few is not None:
         return Compared(few, warnings)
+    if not Path(model).is_dir():
+        require_registry()
     loaded = load_reference(
         model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir, policy=DEFAULTS
     )

@@ -1,5 +1,6 @@
 """`baseline`, `compare`, `check`, `report`: from texts to verdicts."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,9 +85,15 @@ def compare(
     from monitor.comparing import compare_files
 
     settings = read_settings()
-    if model is not None and not Path(model).is_dir():
-        require_registry(settings)
-    compared = compare_files(reference, current, model=model, alpha=alpha, seed=seed, settings=settings)
+    compared = compare_files(
+        reference,
+        current,
+        model=model,
+        alpha=alpha,
+        seed=seed,
+        settings=settings,
+        require_registry=partial(require_registry, settings),
+    )
     for line in () if as_json else compared.warnings:
         warn(line)
     _answer(compared.as_json(), as_json=as_json)
