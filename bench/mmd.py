@@ -54,7 +54,9 @@ def answer(*command: str) -> dict[str, object]:
 
 
 def ours(folder: Path) -> Figures:
-    found = {name: float(str(value)) for name, value in answer(sys.executable, __file__, "--judge", str(folder)).items()}
+    found = {
+        name: float(str(value)) for name, value in answer(sys.executable, __file__, "--judge", str(folder)).items()
+    }
     return {**found, "cpu_seconds_per_permutation": found["cpu_seconds"] / PERMUTATIONS}
 
 
@@ -74,7 +76,9 @@ def peer(python: str, folder: Path, n: int) -> Figures:
 def installed(python: str | None) -> bool:
     if not python or not Path(python).exists():
         return False
-    return subprocess.run([python, "-c", "import alibi_detect, torch"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([python, "-c", "import alibi_detect, torch"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def compare(n: int, python: str | None, *, rounds: int) -> dict[str, object]:

@@ -19,7 +19,7 @@ MOST_BINS = 512  # more rows than these permute in bins …
 FEWEST_BINS = 64  # … of which the smaller side keeps at least these
 BANDWIDTHS = 3
 MIDDLE = 1  # the Gaussian kernel of the embedding whose bandwidth is near the median distance
-TIE_SHARE = 0.01  # of the null's deviation: closer statistics tie; float32 rounding is below a tenth of it
+TIE_SHARE = 0.01  # of the null's deviation: closer statistics tie; float32 rounding is below a third of it
 
 Family = Literal["gaussian", "laplace"]
 Coordinates = Literal["embedding", "whitened"]

@@ -11,7 +11,7 @@ from detectors.checks import FloatArray
 from detectors.errors import DetectorInputError
 from detectors.results import TooLittleData
 
-DISTANCE_ROWS = 500
+DISTANCE_ROWS = 300
 COVARIANCE_ROWS = 4096
 WHITENING_RIDGE = 0.1  # of the mean variance, times columns per row: the fewer the rows, the less is whitened
 
@@ -92,7 +92,7 @@ def whitened(samples: Samples, *, rng: np.random.Generator) -> Samples:
 
 
 def sampled_distances(samples: Samples, *, rng: np.random.Generator) -> FloatArray:
-    """Return the positive Euclidean distances between at most 500 pooled rows, [1.0] if those are all the same.
+    """Return the positive Euclidean distances between at most 300 pooled rows, [1.0] if those are all the same.
 
     The rows are drawn without regard to sides: what is set by them leaves a permutation test exact.
     """
