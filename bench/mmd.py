@@ -22,7 +22,7 @@ import numpy as np
 
 DIMENSION, PERMUTATIONS = 768, 1000
 PEER_PERMUTATIONS = {1_000: (1, 101), 10_000: (1, 4)}
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Figures = dict[str, float]
 
