@@ -61,7 +61,7 @@ def ours(folder: Path) -> Figures:
 
 
 def peer(python: str, folder: Path, n: int) -> Figures:
-    """The peer's figures, its seconds scaled to PERMUTATIONS: building and one permutation, and the others' marginal."""
+    """The peer's figures, scaled to PERMUTATIONS: building and one permutation, and the marginal of the others."""
     few, many = PEER_PERMUTATIONS[n]
     found = answer(python, str(Path(__file__).with_name("mmd_peer.py")), str(folder), str(few), str(many))
     scaled: Figures = {}

@@ -48,7 +48,7 @@ class ResultsCollector(Collector):
         yield from _verdicts(latest, results)
         yield from _freshness(latest, succeeded)
         yield from _texts(counts, known)
-        yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known))
+        yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known, self._models))
 
     def _build(self) -> Metric:
         return _gauge(names.BUILD_INFO, {(self._code_version,): 1.0})
@@ -102,11 +102,13 @@ def _texts(counts: Mapping[tuple[str, str], int], known: Iterable[tuple[str, str
 
 
 def _waiting(
-    waiting: Mapping[tuple[str, str], int], known: Collection[tuple[str, str]]
+    waiting: Mapping[tuple[str, str], int], known: Collection[tuple[str, str]], models: Collection[str]
 ) -> dict[tuple[str, str], float]:
+    """Return what waits; clients name models and versions at will, so those that nobody watches are put together."""
     found = dict.fromkeys(known, 0.0)
     for (model, version), count in waiting.items():
-        key = (model, version if (model, version) in known else names.OTHER_VERSION)
+        unwatched = (model if model in models else "", names.OTHER_VERSION)
+        key = (model, version) if (model, version) in known else unwatched
         found[key] = found.get(key, 0.0) + count
     return found
 

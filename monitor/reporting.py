@@ -32,7 +32,7 @@ from reports.model import (
 )
 from reports.render import render_report
 
-EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine"})
+EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "novelty"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
 REPORT_TIME = "%Y-%m-%dT%H%MZ"
@@ -103,10 +103,17 @@ def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alp
         alpha=float(verdict.get("alpha", alpha)),
         n=run.n,
         detectors=tuple(
-            DetectorRow(one.name, one.statistic, one.unit, one.p_value, one.threshold, one.drift) for one in results
+            DetectorRow(one.name, one.statistic, one.unit, one.p_value, one.threshold, one.drift, one.effect)
+            for one in results
         ),
+        importance=str(run.payload.get("importance") or ""),
+        harm=_harm(run.payload.get("harm")),
         detail=run.error or str(run.payload.get("detail", "")),
     )
+
+
+def _harm(harm: dict[str, Any] | None) -> str:
+    return f"{harm['grade']} by {harm['evidence']}, {harm['reason']}" if harm else ""
 
 
 def _projection(reference: Sketch, current: Sketch, shown: Window) -> Projection | None:

@@ -21,7 +21,7 @@ def _require_utc(owner: str, **times: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DetectorRow:
-    """One detector's result in one window; `drift` is against its own `threshold`."""
+    """One detector's result in one window; `drift` is against its own `threshold`, `effect` how much changed."""
 
     name: str
     statistic: float
@@ -29,6 +29,7 @@ class DetectorRow:
     p_value: float
     threshold: float
     drift: bool
+    effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class WindowVerdict:
     """The verdict on one window [start, end).
 
     status is "ok", "too_little_data" or "failed"; drift and p_value are None where the window was not judged.
-    alpha is the level of the test, n the number of texts compared. Raises ReportInputError on other statuses.
+    alpha is the level of the test, n the number of texts compared, importance and harm what the judge says of the
+    drift's size and cost, in its own words. Raises ReportInputError on other statuses.
     """
 
     start: datetime
@@ -48,6 +50,8 @@ class WindowVerdict:
     n: int
     detectors: tuple[DetectorRow, ...] = ()
     detail: str = ""
+    importance: str = ""
+    harm: str = ""
 
     def __post_init__(self) -> None:
         _require_utc("WindowVerdict", start=self.start, end=self.end)

@@ -2,18 +2,10 @@
 
 from dataclasses import dataclass
 
+from reports.explained import MEANING, explained
 from reports.model import Counts, DetectorRow, MovedCell, ReportInput, WindowVerdict
 from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
 from reports.wording import DRIFT, FAILED, JUDGED, LITTLE, WORDS, kind_of, p_text, share_text, significant, when
-
-MEANING = {
-    "kl_cells": "An alarm means: texts moved between the baseline's cells.",
-    "kl_gaussian": "An alarm means: the centre or spread of the embeddings changed.",
-    "cosine": "An alarm means: the mean embedding turned.",
-    "js_classes": "An alarm means: the mix of predicted classes changed.",
-    "js_confidence": "An alarm means: the model is more, or less, sure than it was.",
-    "tokenizer": "An alarm means: the server's tokens are not those of the registered tokenizer.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +19,7 @@ class WindowView:
     p_value: str
     n: str
     detectors: tuple[str, ...]
+    explained: str
     detail: str
 
 
@@ -159,6 +152,7 @@ def _window(one: WindowVerdict) -> WindowView:
         p_value="–" if one.p_value is None else p_text(one.p_value),
         n=f"{one.n:,}",
         detectors=tuple(_alarm(row) for row in sorted(one.detectors, key=lambda row: row.p_value) if row.drift),
+        explained=explained(one),
         detail=one.detail,
     )
 

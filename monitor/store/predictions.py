@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Engine, and_, func, insert, select, text
+from sqlalchemy import Connection, Engine, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from monitor.store.tables import Counter, Label, ModelVersion, Prediction, PredictionKey
+from monitor.store.tables import Counter, Label, Prediction, PredictionKey
 from monitor.store.types import (
     InsertOutcome,
     NewLabel,
@@ -327,25 +327,17 @@ def unembedded(session: Session, *, model: str, version: str, before: datetime, 
     return [StoredPrediction(*row) for row in found]
 
 
-def count_unembedded(session: Session) -> dict[tuple[str, str], int]:
-    """Return how many samples wait to be embedded, by (model, version); those of no registered version under ("", "").
-
-    Events name what they like, and the names are labels of a metric.
-    """
-    waiting = (
-        select(Prediction.model, Prediction.version, func.count().label("n"))
+def count_unembedded(session: Session, *, most: int = 200) -> dict[tuple[str, str], int]:
+    """Return how many samples wait to be embedded, by (model, version): of those the `most` largest."""
+    waiting = func.count()
+    found = session.execute(
+        select(Prediction.model, Prediction.version, waiting)
         .where(~Prediction.embedded)
         .group_by(Prediction.model, Prediction.version)
-        .subquery()
+        .order_by(waiting.desc(), Prediction.model, Prediction.version)
+        .limit(most)
     )
-    model, version = func.coalesce(ModelVersion.model, ""), func.coalesce(ModelVersion.version, "")
-    found = session.execute(
-        select(model, version, func.sum(waiting.c.n))
-        .select_from(waiting)
-        .outerjoin(ModelVersion, and_(ModelVersion.model == waiting.c.model, ModelVersion.version == waiting.c.version))
-        .group_by(model, version)
-    )
-    return {(name, number): int(count) for name, number, count in found}
+    return {(model, version): count for model, version, count in found}
 
 
 def predictions_by_id(session: Session, ids: Sequence[int]) -> dict[int, StoredPrediction]:

@@ -85,3 +85,17 @@ def test_promtool_finds_nothing_to_say_about_the_metrics(
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")} <= set(names.METRICS)
     done = subprocess.run([str(promtool), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_versions_that_clients_make_up_are_one_series(database_url: str, engine: Engine) -> None:
+    rows = [
+        store.NewPrediction(f"d{i}", f"e{i}", model, f"v{i}", NOW, NOW, text="hello")
+        for i, model in enumerate(["intents"] * 5 + [f"made up {i}" for i in range(5)])
+    ]
+    with store.writing(engine) as session:
+        store.insert_predictions(session, rows)
+    waiting = [line for line in scrape(database_url).splitlines() if line.startswith("driftwarden_unembedded_texts{")]
+    assert waiting == [
+        'driftwarden_unembedded_texts{model="",version="other"} 5.0',
+        'driftwarden_unembedded_texts{model="intents",version="other"} 5.0',
+    ]

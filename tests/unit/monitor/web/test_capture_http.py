@@ -150,4 +150,4 @@ def test_health_ready_and_an_unknown_page(http: TestClient, engine: Engine) -> N
 @pytest.mark.parametrize("window", ["²d", "9" * 5000 + "d", "30m"])
 def test_a_window_of_a_page_that_cannot_be_read_is_a_problem_in_one_line(http: TestClient, window: str) -> None:
     answer = http.get("/models/intents/1/report", params={"window": window})
-    assert (answer.status_code, "--window" in answer.json()["detail"]) == (404, True)
+    assert (answer.status_code, "window" in answer.json()["detail"]) == (400, True)
