@@ -258,6 +258,8 @@ def _digest(content: bytes) -> str:
 
 def _label(prediction: Any) -> str | None:
     label = prediction.get("label") if isinstance(prediction, dict) else prediction
+    if isinstance(label, int) and not isinstance(label, bool):
+        return str(label)  # a class number, as reference files may hold it
     return label[:200] if isinstance(label, str) and label else None
 
 

@@ -43,6 +43,11 @@ def test_an_object_counts_by_its_label_and_is_kept_whole() -> None:
     assert row.prediction_json == {"label": "billing", "spans": [1, 2]}
 
 
+def test_a_class_number_counts_as_a_class() -> None:
+    found = [read(prediction=given) for given in (3, {"label": 3}, True, 0.5)]
+    assert [row.label for row in found if isinstance(row, NewPrediction)] == ["3", "3", None, None]
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "said"),
     [
