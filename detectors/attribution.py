@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.stats import rankdata
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from detectors.checks import FloatArray, IntArray
+from detectors.novelty import nearest_distances
 from detectors.sketch import Sketch
 
 NEIGHBOURS = 25
@@ -20,6 +22,7 @@ FOLDS = 5
 NEAREST_TEXTS = 3
 WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.05
+LARGEST_EXCESS = 4.0
 
 
 def drift_scores(
@@ -34,19 +37,39 @@ def drift_scores(
 
     A sum of standardised log-odds of "current": by nearest neighbours in the projection, by the model's confidence
     where predictions are known and, where texts are given (aligned to the sketches' rows), by a cross-fitted logistic
-    regression on their words and by their nearest texts on either side. It ranks texts for review and tests nothing.
+    regression on their words and by their nearest texts on either side; and of novelty, the weightier the more novel
+    the window is as a whole. It ranks texts for review and tests nothing.
     """
     before, now = (np.asarray(sketch.rows, dtype=np.float64) for sketch in (reference, current))
     if not before.shape[0] or not now.shape[0]:
         return np.zeros(now.shape[0])
     scores = _standardised(_neighbour_odds(before, now))
     scores = scores + _standardised(_confidence_odds(reference.row_confidences, current.row_confidences))
+    scores = scores + _novelty(reference, current, before, now)
     if reference_texts is not None and current_texts is not None and min(before.shape[0], now.shape[0]) >= FOLDS:
         words = _words_matrix([*reference_texts, *current_texts])
         if words is not None:
             scores = scores + _standardised(_word_odds(words, before.shape[0], rng=rng))
             scores = scores + _standardised(_text_odds(words, before.shape[0]))
     return np.asarray(scores)
+
+
+def _novelty(reference: Sketch, current: Sketch, before: FloatArray, now: FloatArray) -> FloatArray:
+    """Return standardised distances to the nearest known texts (m,), times the window's own excess of novelty.
+
+    The excess is the standard score of the shift of the mean Savage score (0 where negative, at most 4): novelty ranks
+    new texts best, and says nothing where known texts only come in another mix.
+    """
+    known = reference.row_novelties.astype(np.float64), current.row_novelties.astype(np.float64)
+    if np.isnan(known[0]).any() or np.isnan(known[1]).any():  # a basis of format 1
+        return np.zeros(now.shape[0])
+    ranks = rankdata(np.concatenate(known)) / (before.shape[0] + now.shape[0] + 1)
+    savage = -np.log(1 - ranks)
+    shift = savage[before.shape[0] :].mean() - savage[: before.shape[0]].mean()
+    error = float(savage.std()) * np.sqrt(1 / before.shape[0] + 1 / now.shape[0])
+    excess = float(np.clip(shift / error, 0.0, LARGEST_EXCESS)) if error > 0 else 0.0
+    distances = _standardised(known[1]) + _standardised(nearest_distances(before, now))
+    return np.asarray(excess * _standardised(distances))
 
 
 def _confidence_odds(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> FloatArray:

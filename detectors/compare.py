@@ -187,22 +187,21 @@ def _cosine_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
 
 
 def _gaussian_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
-    leading = rows[:, :GAUSSIAN_DIMENSION]
-    k = leading.shape[1]
-    upper = np.triu_indices(k)
+    leading = np.ascontiguousarray(rows[:, :GAUSSIAN_DIMENSION].T)
+    k = leading.shape[0]
+    first, second = np.triu_indices(k)
+    packed = np.zeros((k, k), dtype=np.int64)  # where the product of coordinates i and j stands in the feature sums
+    packed[first, second] = packed[second, first] = np.arange(k, k + first.size)
 
     def moments(sums: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-        means = sums / n
-        mean = means[:, :k]
-        second = np.empty((sums.shape[0], k, k))
-        second[:, upper[0], upper[1]] = means[:, k:]
-        second[:, upper[1], upper[0]] = means[:, k:]
-        return mean, shrunk(second - mean[:, :, None] * mean[:, None, :], n)
+        mean = sums[:, :k] / n
+        products = np.take(sums, packed.ravel(), axis=1).reshape(-1, k, k)
+        return mean, shrunk(products / n - mean[:, :, None] * mean[:, None, :], n)
 
     def statistic(before: FloatArray, now: FloatArray) -> FloatArray:
         return gaussian_kl(*moments(now, current_n), *moments(before, reference_n))
 
-    return RowTest(np.concatenate([leading, leading[:, upper[0]] * leading[:, upper[1]]], axis=1), statistic)
+    return RowTest(np.concatenate([leading, leading[first] * leading[second]]).T, statistic)
 
 
 def _mean_shift(reference: Sketch, current: Sketch) -> float:

@@ -150,9 +150,8 @@ def joint_test(
     over: a subgroup of all permutations, so p-values stay exact for exchangeable rows (Hemerik & Goeman 2018, th. 1)
     while 1,000 permutations of 4,096 rows cost one product of (1,000, 256) and (256, w).
     """
-    features = np.concatenate([test.features for test in tests], axis=1)
-    groups = _unit_groups(features, reference_n=reference_n, current_n=current_n)
-    total = features.sum(axis=0)
+    groups = _unit_groups([test.features for test in tests], reference_n=reference_n, current_n=current_n)
+    total = np.sum([units.sum(axis=0) for _, units in groups], axis=0)
     ends = np.cumsum([test.features.shape[1] for test in tests])[:-1]
 
     def evaluate(current: FloatArray) -> FloatArray:
@@ -171,18 +170,21 @@ def joint_test(
     return family_test(observed, draw, weights=weights, alpha=alpha, permutations=permutations)
 
 
-def _unit_groups(features: FloatArray, *, reference_n: int, current_n: int) -> list[tuple[FloatArray, FloatArray]]:
-    """Return blocks and left-over rows, each as marks (u,), 1 for current, and feature sums (u, w)."""
-    smaller = min(reference_n, current_n)
-    size = max(1, min((reference_n + current_n) // UNITS, smaller // UNITS_OF_A_SIDE))
-    blocks, singles = [], []
-    for side in (features[:reference_n], features[reference_n:]):
-        whole = side.shape[0] // size * size
-        blocks.append(side[:whole].reshape(whole // size, size, side.shape[1]).sum(axis=1))
-        singles.append(side[whole:])
+def _unit_groups(
+    features: Sequence[FloatArray], *, reference_n: int, current_n: int
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return blocks and left-over rows, each as marks (u,), 1 for current, and the sums of all features (u, w)."""
+    size = max(1, min((reference_n + current_n) // UNITS, min(reference_n, current_n) // UNITS_OF_A_SIDE))
+    wholes = reference_n // size, current_n // size
+    starts = np.concatenate([np.arange(wholes[0]) * size, reference_n + np.arange(wholes[1]) * size])
+    left = np.concatenate(
+        [np.arange(wholes[0] * size, reference_n), np.arange(reference_n + wholes[1] * size, reference_n + current_n)]
+    )
+    blocks = [sum(part[starts + step] for step in range(size)) for part in features]
+    singles = [part[left] for part in features]
     return [
-        (np.repeat([0.0, 1.0], [parts[0].shape[0], parts[1].shape[0]]), np.concatenate(parts))
-        for parts in (blocks, singles)
+        (np.repeat([0.0, 1.0], wholes), np.concatenate(blocks, axis=1)),
+        ((left >= reference_n).astype(np.float64), np.concatenate(singles, axis=1)),
     ]
 
 
