@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.commands.common import JsonFlag, print_json, quiet_logs, say
+from monitor.commands.common import JsonFlag, print_json, quiet_logs, read_settings, say
 from monitor.commands.listening import address_of, end_on_sigterm, listen, serve_until_signalled
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def demo(
     ] = None,
     days: Annotated[int, typer.Option(help="Days of traffic to replay.", min=7, max=90)] = 14,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the pages afterwards.")] = True,
-    port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8000,
+    port: Annotated[int | None, typer.Option(help="Port; DRIFTWARDEN_PORT, else 8000.", min=0, max=65535)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo in the folder.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -47,7 +47,9 @@ def demo(
             say(line)
 
     quiet_logs()
-    with listen("127.0.0.1", port) if serve else nullcontext() as listening:
+    settings = read_settings()
+    chosen = settings.port if port is None else port
+    with listen(settings.host, chosen) if serve else nullcontext() as listening:
         require_folder(folder, force=force)
         texts = read_texts(corpus)
         world = make_world(texts, say=tell)
@@ -58,7 +60,7 @@ def demo(
             print_json(done.answer)
         else:
             _print_answer(done.answer, folder, page)
-        say(f"to serve it again: {_serve_command(folder, port)}", aside=as_json)
+        say(f"to serve it again: {_serve_command(folder, chosen)}", aside=as_json)
         if listening is not None:
             _serve(done, listening, aside=as_json)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -48,6 +49,20 @@ def test_a_usage_or_input_error_is_one_line_and_2_and_leaves_nothing_behind(
     assert told.err.startswith("driftwarden: ")
     assert said in told.err
     assert len(told.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_finds_a_taken_port_before_its_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert driftwarden(monkeypatch, "demo", "--port", port) == 2
+        monkeypatch.setenv("DRIFTWARDEN_PORT", port)
+        assert driftwarden(monkeypatch, "demo", "--json") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count(f"cannot listen on 127.0.0.1:{port} (Address already in use)") == 2
     assert list(tmp_path.iterdir()) == []
 
 
