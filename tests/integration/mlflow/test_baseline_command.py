@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("mlflow", reason="needs the registry extra")
 pytest.importorskip("transformers", reason="needs the models extra")
 
-from monitor import cli
+from monitor import cli, store
 from monitor.errors import InputError
 from monitor.models import RegistryModels
 from monitor.policy import DEFAULTS
@@ -49,7 +49,10 @@ def baseline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registered: Resolv
     monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", f"sqlite:///{tmp_path}/driftwarden.db")
     monkeypatch.setenv("DRIFTWARDEN_MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("DRIFTWARDEN_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("DRIFTWARDEN_POLICY_FILE", str(tmp_path / "none.toml"))
+    monkeypatch.chdir(tmp_path)  # where no policy file lies
+    engine = store.open_engine(f"sqlite:///{tmp_path}/driftwarden.db")
+    store.upgrade_schema(engine)
+    engine.dispose()
     rng = np.random.default_rng(0)
     texts = [{"id": i, "text": " ".join(rng.choice(WORDS, size=5))} for i in range(200)]
     reference = tmp_path / "reference.jsonl"

@@ -14,6 +14,7 @@ from monitor.baseline import build_baseline
 from monitor.clock import ReplayedClock, Window
 from monitor.embed import Encoded
 from monitor.errors import InputError, TryAgainLater
+from monitor.folding import known_entropies
 from monitor.models import LoadedModel
 from monitor.policy import DriftPolicy, ModelPolicy, Policy
 from monitor.runner import LeadershipLost, Runner
@@ -38,6 +39,7 @@ class WordsEncoder:
     tokenizer_digest: str = "sha256:tokenizer"
     numeric_mode: str = "fake"
     model_max_length: int = 20
+    labels: tuple[str, ...] = ()
     has_head: bool = False
 
     def encode(self, texts, pairs=None) -> Encoded:
@@ -498,3 +500,13 @@ def test_a_drift_below_the_practical_difference_is_told_and_is_not_actionable(ru
         assert answer["verdict"]["drift"] is True
         assert (answer["importance"], answer["actionable"]) == (importance, actionable)
         assert 0.05 < answer["effect"] < 0.9
+
+
+def test_entropy_is_known_only_where_the_scores_cover_the_models_labels(runner: Runner) -> None:
+    send(runner.engine, texts(1, seed=1), hour=0, scores={"a": 0.5, "b": 0.5})
+    send(runner.engine, texts(1, seed=2), hour=0, seed=1, scores={"a": 0.9, "other": 0.1})
+    send(runner.engine, texts(1, seed=3), hour=0, seed=2)
+    with Session(runner.engine) as session:
+        waiting = store.unembedded(session, model="intents", version="1", before=BEGIN + HOUR, limit=9)
+    model = replace(runner.models.model, encoder=WordsEncoder(has_head=True, labels=("a", "b")))
+    np.testing.assert_allclose(known_entropies(waiting, model), [np.log(2), np.nan, np.nan])
