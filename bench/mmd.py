@@ -2,8 +2,8 @@
 
 python bench/mmd.py [--rounds 5] [--large-rounds 3] [--peer PYTHON]
 
-PYTHON is an interpreter with alibi-detect and torch installed (or environment variable BENCH_PEER_PYTHON); the library
-is a bench-only program whose licence forbids production use. Both judge the same float32 rows in a process of their
+PYTHON is an interpreter with alibi-detect and torch installed (or the environment variable BENCH_PEER_PYTHON): a
+bench-only program, for its licence forbids production use. Both judge the same float32 rows in a process of their
 own, by turns. At n = 10,000 the peer draws 1 and 4 permutations and 1,000 are extrapolated from their difference.
 """
 
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import machine
 import numpy as np
@@ -44,7 +45,7 @@ def judge(folder: Path) -> None:
     print(json.dumps({**spent, "peak_mib": peak, "growth_mib": peak - held}))
 
 
-def answer(*command: str) -> dict[str, object]:
+def answer(*command: str) -> dict[str, Any]:
     paths = {"PYTHONPATH": str(Path(__file__).parent.parent)} if command[0] == sys.executable else {}
     environment = {**os.environ, **THREADS, **paths}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -61,7 +62,7 @@ def ours(folder: Path) -> Figures:
 
 
 def peer(python: str, folder: Path, n: int) -> Figures:
-    """The peer's figures, scaled to PERMUTATIONS: building and one permutation, and the marginal of the others."""
+    """The peer's figures: its seconds scaled to PERMUTATIONS from what building, one and several of them take."""
     few, many = PEER_PERMUTATIONS[n]
     found = answer(python, str(Path(__file__).with_name("mmd_peer.py")), str(folder), str(few), str(many))
     scaled: Figures = {}
@@ -98,7 +99,7 @@ def compare(n: int, python: str | None, *, rounds: int) -> dict[str, object]:
     return {
         **result,
         "alibi_detect": {**medians(theirs), "permutations_drawn": PEER_PERMUTATIONS[n]},
-        "ratio_of_medians_paired": {
+        "median_paired_ratio": {
             "seconds_for_1000": paired(turns, "seconds"),
             "cpu_seconds_for_1000": paired(turns, "cpu_seconds"),
             "cpu_seconds_per_permutation": paired(turns, "cpu_seconds_per_permutation"),

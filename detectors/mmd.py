@@ -14,7 +14,7 @@ from detectors.results import TooLittleData
 from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances, whitened
 
 MINIMUM = 50
-TILE_ROWS = 1000  # a float32 tile is then 4 MB and stays in the processor's cache
+TILE_ROWS = 800  # a float32 tile is then 2.5 MB and stays in the processor's cache
 MOST_BINS = 512  # more rows than these permute in bins …
 FEWEST_BINS = 64  # … of which the smaller side keeps at least these
 BANDWIDTHS = 3

@@ -13,6 +13,7 @@ from detectors.results import TooLittleData
 
 DISTANCE_ROWS = 300
 COVARIANCE_ROWS = 4096
+STRIP_ROWS = 512  # taken to float64 at a time
 WHITENING_RIDGE = 0.1  # of the mean variance, times columns per row: the fewer the rows, the less is whitened
 
 Array = Any  # a numpy array or a torch tensor: no type covers both
@@ -80,13 +81,16 @@ def whitened(samples: Samples, *, rng: np.random.Generator) -> Samples:
     """
     xp, width = samples.xp, samples.rows.shape[1]
     chosen = np.sort(rng.choice(samples.n, min(COVARIANCE_ROWS, samples.n), replace=False))
-    rows = xp.astype(xp.take(samples.rows, samples.here(chosen, dtype=xp.int64), axis=0), xp.float64)
-    covariance = xp.matrix_transpose(rows) @ rows / chosen.size
+    covariance = samples.here(np.zeros((width, width)), dtype=xp.float64)
+    for start in range(0, chosen.size, STRIP_ROWS):
+        index = samples.here(chosen[start : start + STRIP_ROWS], dtype=xp.int64)
+        rows = xp.astype(xp.take(samples.rows, index, axis=0), xp.float64)
+        covariance += xp.matrix_transpose(rows) @ rows / chosen.size
     mean_variance = float(xp.linalg.trace(covariance)) / width
     if mean_variance == 0:  # the rows drawn are all the same
         return samples
-    ridge = WHITENING_RIDGE * width / chosen.size * mean_variance
-    covariance += ridge * samples.here(np.eye(width), dtype=xp.float64)
+    diagonal = xp.arange(width)
+    covariance[diagonal, diagonal] += WHITENING_RIDGE * width / chosen.size * mean_variance
     unmixing = xp.astype(xp.linalg.inv(xp.linalg.cholesky(covariance)), samples.rows.dtype)
     return replace(samples, rows=samples.rows @ xp.matrix_transpose(unmixing), scale=1.0)
 

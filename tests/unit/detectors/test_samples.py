@@ -5,7 +5,7 @@ import pytest
 
 from detectors.errors import DetectorInputError
 from detectors.results import TooLittleData
-from detectors.samples import Samples, pooled_samples
+from detectors.samples import Samples, pooled_samples, sampled_distances, whitened
 
 torch = pytest.importorskip("torch")
 
@@ -78,3 +78,32 @@ def test_integers_and_nested_lists_become_float64() -> None:
     samples = pooled_samples([[1, 2], [3, 4]], np.array([[5, 6], [7, 8]], dtype=np.int32), minimum=2)
     assert isinstance(samples, Samples)
     assert samples.rows.dtype == np.float64
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.tensor])
+def test_whitening_gives_every_direction_that_stands_out_the_same_weight(wrap: Any) -> None:
+    rng = np.random.default_rng(1)
+    spread = np.array([100.0, 10.0, 1.0])
+    rows = rng.normal(size=(4000, 3)) * spread @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    samples = pooled_samples(wrap(rows[:2500]), wrap(rows[2500:]), minimum=2)
+    assert isinstance(samples, Samples)
+    placed = whitened(samples, rng=rng)
+    covariance = np.cov(np.asarray(placed.rows).T)
+    # the ridge is 0.1 · 3/4000 of the mean variance, 0.25 beside variances of 10,000, 100 and 1
+    expected = spread**2 / (spread**2 + 0.1 * 3 / 4000 * (spread**2).mean())
+    np.testing.assert_allclose(np.sort(np.linalg.eigvalsh(covariance)), np.sort(expected), rtol=0.1)
+    assert (placed.scale, placed.reference_n, placed.current_n) == (1.0, 2500, 1500)
+
+
+def test_whitening_fewer_rows_than_columns_stays_finite() -> None:
+    rng = np.random.default_rng(2)
+    samples = pooled_samples(*(rng.normal(size=(5, 64)).astype(np.float32) for _ in range(2)), minimum=2)
+    assert isinstance(samples, Samples)
+    assert np.isfinite(whitened(samples, rng=rng).rows).all()
+
+
+def test_distances_between_duplicates_are_left_out() -> None:
+    rng = np.random.default_rng(3)
+    samples = pooled_samples(np.zeros((50, 2)), np.repeat([[0.0, 0.0], [3.0, 4.0]], [49, 1], axis=0), minimum=2)
+    assert isinstance(samples, Samples)
+    np.testing.assert_allclose(sampled_distances(samples, rng=rng) * samples.scale, 5, rtol=1e-12)
