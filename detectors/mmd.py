@@ -1,37 +1,27 @@
 """Maximum mean discrepancy: exact under many kernels at once, the Gram matrix never held; or from feature sums."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.checks import FloatArray, IntArray
+from detectors.checks import FloatArray
 from detectors.errors import DetectorInputError
+from detectors.gram import FAMILIES, TILE_ROWS, Kernel, PairMeans, assignments, binned, pair_means
 from detectors.permutation import p_value
 from detectors.results import TooLittleData
-from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances, whitened
+from detectors.samples import Samples, pooled_samples, sampled_distances, whitened
 
 MINIMUM = 50
-TILE_ROWS = 800  # a float32 tile is then 2.5 MB and stays in the processor's cache
 MOST_BINS = 512  # more rows than these permute in bins …
 FEWEST_BINS = 64  # … of which the smaller side keeps at least these
 BANDWIDTHS = 3
 MIDDLE = 1  # the Gaussian kernel of the embedding whose bandwidth is near the median distance
 TIE_SHARE = 0.01  # of the null's deviation: closer statistics tie; float32 rounding is below a third of it
 
-Family = Literal["gaussian", "laplace"]
 Coordinates = Literal["embedding", "whitened"]
-FAMILIES: tuple[Family, ...] = ("gaussian", "laplace")
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """exp(-d² / 2b²) (gaussian) or exp(-d / b) (laplace): d the Euclidean distance, b the bandwidth in its unit."""
-
-    family: Family
-    bandwidth: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +43,6 @@ class MmdResult:
     permutations: int
     name: str = "mmd"
     unit: str = "squared kernel distance"
-
-
-@dataclass(frozen=True, slots=True)
-class _Bins:
-    """Rows that permute as one: positions (s, w) of pooled rows, -1 in empty places; current (s,) is the side."""
-
-    positions: IntArray
-    current: npt.NDArray[np.bool_]
-
-    @property
-    def width(self) -> int:
-        return int(self.positions.shape[1])
-
-
-@dataclass(frozen=True, slots=True)
-class _PairMeans:
-    """Mean of each of K kernels over pairs of distinct rows, under each of B assignments: (K, B) each."""
-
-    within_reference: FloatArray
-    within_current: FloatArray
-    across: FloatArray
-
-    def squared_mmd(self) -> FloatArray:
-        """Return the unbiased MMD². Source: Gretton et al. 2012, eq. 3."""
-        return self.within_reference + self.within_current - 2 * self.across
 
 
 def mmd(
@@ -122,13 +87,13 @@ def mmd(
             f"permutations and tile_rows must be positive and bin_width in [1, {smaller}], "
             f"got {permutations}, {tile_rows} and {width}"
         )
-    bins = _binned(samples, width=width, rng=rng)
-    assigned = _assignments(bins, permutations=permutations, rng=rng)
+    bins = binned(samples, width=width, rng=rng)
+    assigned = assignments(bins, permutations=permutations, rng=rng)
     parts = []
     kernels: list[tuple[Coordinates, Kernel]] = []
     for coordinates, placed in _placements(samples, rng=rng):
         ladder = _kernel_ladder(placed, rng=rng)
-        parts.append(_pair_means(placed, bins, ladder, assigned, tile_rows=tile_rows))
+        parts.append(pair_means(placed, bins, ladder, assigned, tile_rows=tile_rows))
         kernels += [(coordinates, Kernel(one.family, one.bandwidth * placed.scale)) for one in ladder]
     statistics = np.concatenate([part.squared_mmd() for part in parts])
     ranks = _ranks(statistics)
@@ -161,9 +126,9 @@ def squared_mmd(reference: Any, current: Any, *, kernel: Kernel, tile_rows: int 
         if samples.reason == "distinct rows":
             return 0.0
         raise DetectorInputError(f"at least 2 {samples.reason} are needed, got {samples.got}")
-    bins = _binned(samples, width=1, rng=None)
+    bins = binned(samples, width=1, rng=None)
     scaled = Kernel(kernel.family, kernel.bandwidth / samples.scale)
-    means = _pair_means(samples, bins, [scaled], bins.current[None].astype(np.uint8), tile_rows=tile_rows)
+    means = pair_means(samples, bins, [scaled], bins.current[None].astype(np.uint8), tile_rows=tile_rows)
     return float(means.squared_mmd()[0, 0])
 
 
@@ -205,104 +170,6 @@ def _bin_width(samples: Samples) -> int:
     return max(1, min(-(-samples.n // MOST_BINS), smaller // FEWEST_BINS))
 
 
-def _binned(samples: Samples, *, width: int, rng: np.random.Generator | None) -> _Bins:
-    """Return each side's rows in bins, in an order drawn anew (the order they came in where no rng is given)."""
-    sides = []
-    for first, count in ((0, samples.reference_n), (samples.reference_n, samples.current_n)):
-        positions = np.full(-(-count // width) * width, -1, dtype=np.int64)
-        positions[:count] = first + (np.arange(count) if rng is None else rng.permutation(count))
-        sides.append(positions.reshape(-1, width))
-    return _Bins(np.concatenate(sides), np.repeat([False, True], [side.shape[0] for side in sides]))
-
-
-def _assignments(bins: _Bins, *, permutations: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return who is "current", (1 + B, s): first as observed, then permuted among the full bins (a subgroup)."""
-    full = (bins.positions >= 0).all(axis=1)
-    assigned = np.repeat(bins.current[None].astype(np.uint8), permutations + 1, axis=0)
-    assigned[1:, full] = rng.permuted(assigned[1:, full], axis=1)
-    return assigned
-
-
-def _pair_means(
-    samples: Samples, bins: _Bins, kernels: Sequence[Kernel], assigned: npt.NDArray[np.uint8], *, tile_rows: int
-) -> _PairMeans:
-    within_current, by_bin = _pair_sums(samples, bins, kernels, assigned, step=max(1, tile_rows // bins.width))
-    from_current = np.zeros(within_current.shape)
-    for start in range(0, by_bin.shape[1], TILE_ROWS):  # a run of bins at a time: no float64 copy of all assignments
-        part = slice(start, start + TILE_ROWS)
-        from_current += by_bin[:, part] @ assigned[:, part].T.astype(np.float64)
-    across = from_current - within_current
-    within_reference = by_bin.sum(axis=1)[:, None] - from_current - across
-    n, m = samples.reference_n, samples.current_n
-    return _PairMeans(within_reference / (n * (n - 1)), within_current / (m * (m - 1)), across / (n * m))
-
-
-def _pair_sums(
-    samples: Samples, bins: _Bins, kernels: Sequence[Kernel], assigned: npt.NDArray[np.uint8], *, step: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return sums over ordered pairs: both rows current (K, B), and one row in each bin, the other any (K, s)."""
-    xp = samples.xp
-    sides = samples.here(assigned)
-    within = samples.here(np.zeros((len(kernels), assigned.shape[0])), dtype=xp.float64)
-    by_bin = samples.here(np.zeros((len(kernels), bins.current.size)), dtype=xp.float64)
-    for first, second, squared in _distance_tiles(samples, bins, step=step):
-        distances = xp.sqrt(squared)
-        for k, kernel in enumerate(kernels):
-            sums = _bin_sums(xp, _kernel_values(xp, kernel, squared, distances), width=bins.width)
-            pairs = sides[:, first] @ sums  # every permutation at once
-            pairs *= sides[:, second]
-            by_bin[k, first] += xp.sum(sums, axis=1, dtype=xp.float64)
-            if first == second:
-                within[k, :] += xp.sum(pairs, axis=1, dtype=xp.float64)
-            else:  # the mirror tile holds the same sums
-                within[k, :] += 2 * xp.sum(pairs, axis=1, dtype=xp.float64)
-                by_bin[k, second] += xp.sum(sums, axis=0, dtype=xp.float64)
-    return host(within), host(by_bin)
-
-
-def _distance_tiles(samples: Samples, bins: _Bins, *, step: int) -> Iterator[tuple[slice, slice, Array]]:
-    """Yield squared distances between the rows of two runs of bins, each pair of runs once.
-
-    A row is infinitely far from itself and from the empty places of a bin: kernels are 0 there.
-    """
-    xp, count = samples.xp, bins.current.size
-    runs = [slice(start, min(start + step, count)) for start in range(0, count, step)]
-    for i, first in enumerate(runs):
-        rows, norms = _run_rows(samples, bins.positions[first])
-        for second in runs[i:]:
-            others, other_norms = (rows, norms) if second == first else _run_rows(samples, bins.positions[second])
-            squared = rows @ xp.matrix_transpose(others)
-            squared *= -2
-            squared += norms[:, None]
-            squared += other_norms[None, :]
-            squared = xp.clip(squared, 0, None)
-            if second == first:
-                itself = xp.arange(squared.shape[0])
-                squared[itself, itself] = xp.inf
-            yield first, second, squared
-
-
-def _run_rows(samples: Samples, positions: IntArray) -> tuple[Array, Array]:
-    xp = samples.xp
-    index = samples.here(np.maximum(positions, 0).ravel(), dtype=xp.int64)
-    rows = xp.take(samples.rows, index, axis=0)
-    empty = samples.here((positions < 0).ravel(), dtype=xp.bool)
-    return rows, xp.where(empty, xp.inf, xp.sum(rows * rows, axis=1))
-
-
-def _kernel_values(xp: Any, kernel: Kernel, squared: Array, distances: Array) -> Array:
-    if kernel.family == "gaussian":
-        return xp.exp(squared * (-0.5 / kernel.bandwidth**2))
-    return xp.exp(distances * (-1 / kernel.bandwidth))
-
-
-def _bin_sums(xp: Any, values: Array, *, width: int) -> Array:
-    if width == 1:
-        return values
-    by_row = xp.sum(xp.reshape(values, (-1, width, values.shape[1])), axis=1)
-    return xp.sum(xp.reshape(by_row, (by_row.shape[0], -1, width)), axis=2)
-
-
 def _ranks(statistics: FloatArray) -> FloatArray:
     """Return every column's p-value among all columns, kernel by kernel (K, B), near ties counted against it."""
     ranks = np.empty_like(statistics)
@@ -319,7 +186,7 @@ def _loudest(statistics: FloatArray, ranks: FloatArray) -> int:
     return int(np.lexsort((-deviations, ranks[:, 0]))[0])
 
 
-def _correlation_ratio(means: _PairMeans, kernel: int) -> float:
+def _correlation_ratio(means: PairMeans, kernel: int) -> float:
     """Return sqrt(between / total variance) in feature space, both sides weighing half; k(x, x) = 1."""
     reference, current, across = (
         float(part[kernel, 0]) for part in (means.within_reference, means.within_current, means.across)

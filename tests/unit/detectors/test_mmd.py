@@ -10,8 +10,10 @@ from scipy.spatial.distance import cdist
 
 import detectors.mmd
 from detectors.errors import DetectorInputError
-from detectors.mmd import Kernel, MmdResult, feature_mmd, mmd, squared_mmd
+from detectors.gram import Kernel, assignments, binned, pair_means
+from detectors.mmd import MmdResult, feature_mmd, mmd, squared_mmd
 from detectors.results import TooLittleData
+from detectors.samples import pooled_samples
 from detectors.sketch import fit_basis, fold, merge
 
 KERNELS = [Kernel("gaussian", 0.7), Kernel("laplace", 1.9)]
@@ -84,12 +86,12 @@ def test_every_permutation_is_judged_as_if_its_rows_were_the_sides() -> None:
     rng = np.random.default_rng(1)
     reference, current = rng.normal(size=(9, 3)), rng.normal(size=(7, 3))
     found = judged(reference, current, permutations=4)
-    samples = detectors.mmd.pooled_samples(reference, current, minimum=2)
+    samples = pooled_samples(reference, current, minimum=2)
     assert not isinstance(samples, TooLittleData)
-    bins = detectors.mmd._binned(samples, width=2, rng=rng)  # 9 and 7 rows: each side ends in a bin half empty
-    assigned = detectors.mmd._assignments(bins, permutations=5, rng=rng)
+    bins = binned(samples, width=2, rng=rng)  # 9 and 7 rows: each side ends in a bin half empty
+    assigned = assignments(bins, permutations=5, rng=rng)
     scaled = [Kernel(k.family, k.bandwidth / samples.scale) for k in KERNELS]
-    statistics = detectors.mmd._pair_means(samples, bins, scaled, assigned, tile_rows=6).squared_mmd()
+    statistics = pair_means(samples, bins, scaled, assigned, tile_rows=6).squared_mmd()
     pooled = np.concatenate([reference, current])
     for b, sides in enumerate(assigned):
         chosen = bins.positions[sides == 1].ravel()
