@@ -14,6 +14,7 @@ from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
+from monitor.jobs.harm import correctness, known_outcomes
 from monitor.models import LoadedModel, require_pinned
 from monitor.policy import DEFAULTS
 from monitor.texts import TextTable
@@ -38,6 +39,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         labels = [label for part, _ in answered for label in part]
         probabilities = np.concatenate([found for _, found in answered])
         confidences, entropies = probabilities.max(axis=1), entropy_nats(probabilities)
+    correct = correctness(labels, table.truths)
     kept = np.flatnonzero(np.concatenate([one.finite for one in encoded]))
     return Observations(
         vectors=np.concatenate([one.vectors for one in encoded])[kept],
@@ -47,6 +49,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         entropies=None if entropies is None else entropies[kept],
         token_lengths=np.concatenate([one.token_counts for one in encoded])[kept],
         truncated=np.concatenate([one.truncated for one in encoded])[kept],
+        correct=None if correct is None else correct[kept],
     )
 
 
@@ -94,6 +97,7 @@ def build_baseline(
             "repeated_ids": table.repeated_ids,
             "held_out": int(reference.sketch.n),
             "seed": seed,
+            **known_outcomes(observed.correct, observed.confidences, held=reference.sketch.row_ids).as_summary(),
         },
         created_at=(clock or SystemClock()).now().astimezone(UTC),
     )

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detectors.errors import DetectorError
+from detectors.sketch import Sketch
 from monitor.baseline import observe
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, build_reference, fold_observations, held_out
+from monitor.jobs.baseline import Observations, Reference, build_reference, fold_observations, held_out
 from monitor.jobs.drift import DriftInputs, Judgement, judge
+from monitor.jobs.harm import grade_harm, known_outcomes
 from monitor.models import load_reference
 from monitor.policy import DEFAULTS
 from monitor.settings import Settings
@@ -74,6 +76,8 @@ def compare_files(
         model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir, policy=DEFAULTS
     )
     before, now = (observe(loaded, table) for table in tables)
+    labels_used = known_outcomes(before.correct, None, held=np.arange(0)).labelled > 0
+    warnings = (*tables[0].warnings(reference, labels_used=labels_used), *tables[1].warnings(current))
     return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed), warnings)
 
 
@@ -97,7 +101,7 @@ def _judge_files(
         reference = build_reference(before, rng=rng)
     with _named(files[1]):
         current = fold_observations(reference.basis, now, row_ids=row_ids, chosen=row_ids)
-    return judge(
+    judgement = judge(
         DriftInputs(
             reference=reference.sketch,
             current=current,
@@ -109,6 +113,21 @@ def _judge_files(
         minimum=MINIMUM,
         rng=rng,
     )
+    return _explained(judgement, before, now, reference=reference, current=current)
+
+
+def _explained(
+    judgement: Judgement, before: Observations, now: Observations, *, reference: Reference, current: Sketch
+) -> Judgement:
+    """Return the judgement with what its drift costs, as far as the files' labels and confidences tell."""
+    if judgement.verdict is None or not judgement.verdict.drift:
+        return judgement
+    known = known_outcomes(before.correct, before.confidences, held=reference.sketch.row_ids)
+    losses = [] if now.correct is None else (1 - now.correct[~np.isnan(now.correct)]).tolist()
+    harm = grade_harm(
+        known, losses=losses, confidences=current.row_confidences, tolerance=DEFAULTS.drift.harm_tolerance
+    )
+    return replace(judgement, harm=harm)
 
 
 def _too_few(before: int, now: int) -> Judgement | None:

@@ -65,6 +65,9 @@ class DriftPolicy(Section):
     practical_difference: float = Field(
         0.0, ge=0, le=1, description="share of texts that must have changed before drift is worth waking someone"
     )
+    harm_tolerance: float = Field(
+        0.02, ge=0, lt=1, description="rise of the error ratio that is tolerated; drift that stays within it is benign"
+    )
     window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window")
     grace_minutes: int = Field(
         5, ge=0, le=55, description="how long after its end a window is judged: events on their way still count"
@@ -176,6 +179,7 @@ pooling = "mean"
 alpha = 0.01                      # one false alarm in a hundred windows
 calibration = "window"            # or "run_length" (finds slow drift sooner), or "anytime": docs/math/calibration.md
 practical_difference = 0.02       # less than 2 in 100 texts changed: reported, wakes nobody
+harm_tolerance = 0.02             # drift that costs at most 2 errors more in 100 answers is benign: wakes nobody
 window_hours = 24
 grace_minutes = 5                 # events on their way when a window ends still count
 minimum_texts = 50                # fewer are "too little data", never a verdict

@@ -1,6 +1,7 @@
 """Reading results: the database, the policy and the clock, with the baselines decoded once."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -34,7 +35,7 @@ class Results:
     policy: Policy
     clock: Clock
     code_version: str
-    _baselines: dict[tuple[str, str, str], Loaded] = field(default_factory=dict)
+    _baselines: dict[tuple[str, str, str, datetime], Loaded] = field(default_factory=dict)
 
     def baseline(self, model: str, version: str) -> Loaded:
         """Return the version's newest baseline. Raises InputError when none was built."""
@@ -44,7 +45,7 @@ class Results:
             raise InputError(
                 f"{model}/{version} has no baseline; build one: driftwarden baseline {model}/{version} --reference FILE"
             )
-        key = (model, version, stored.digest)  # versions of one content share a digest
+        key = (model, version, stored.digest, stored.created_at)  # versions of one content share a digest
         loaded = self._baselines.get(key)
         if loaded is None:
             loaded = Loaded(stored, Basis.from_bytes(stored.basis), Sketch.from_bytes(stored.reference))

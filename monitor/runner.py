@@ -20,6 +20,7 @@ from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError, TryAgainLater
+from monitor.explaining import explain
 from monitor.folding import HOUR, embed_batch, join_payloads, require_like
 from monitor.jobs.calibration import Alarm, JudgedWindow, ever_alarm, run_length_alarm, window_alarm
 from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
@@ -131,6 +132,8 @@ class Runner(Results):
             floor=policy.drift.practical_difference,
             calibrate=partial(_alarm, policy.drift, before, start=window.start, seed=chosen_seed, alpha=chosen_alpha),
         )
+        with Session(self.engine) as session:
+            judgement = explain(session, judgement, loaded=loaded, current=current, window=window, policy=policy.drift)
         return judgement, loaded, chosen_seed
 
     def _judged_before(

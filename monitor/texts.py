@@ -28,6 +28,7 @@ UNREADABLE = (
     TypeError,
     TokenError,
 )
+SPARSE = frozenset({"label"})  # columns that need not be filled in every row
 LONGEST_LABEL = 200  # characters, as capture keeps them
 
 
@@ -35,7 +36,8 @@ LONGEST_LABEL = 200  # characters, as capture keeps them
 class TextTable:
     """Texts with what stands beside them: labels, confidences and second texts, one in every row or None.
 
-    repeated_ids : how many rows were left out because their id had been read before.
+    truths : the right label of each row, None where not known. repeated_ids : how many rows were left out because their
+    id had been read before.
     """
 
     texts: tuple[str, ...]
@@ -43,14 +45,15 @@ class TextTable:
     confidences: npt.NDArray[np.float64] | None
     pairs: tuple[str, ...] | None = None
     repeated_ids: int = 0
+    truths: tuple[str | None, ...] | None = None
 
     def times_seen(self) -> Counter[tuple[str, str | None]]:
         """Return how many rows hold each text, or pair of texts."""
         partners: Sequence[str | None] = [None] * len(self.texts) if self.pairs is None else self.pairs
         return Counter(zip(self.texts, partners, strict=True))
 
-    def warnings(self, path: Path) -> list[str]:
-        """Return what makes verdicts on these rows doubtful, a line each."""
+    def warnings(self, path: Path, *, labels_used: bool = True) -> list[str]:
+        """Return what makes verdicts on these rows doubtful, a line each; also that labels could not be used."""
         seen = self.times_seen()
         copied = sum(times for times in seen.values() if times > 1)
         found = []
@@ -60,6 +63,11 @@ class TextTable:
             found.append(
                 f"{path}: {copied} of {len(self.texts)} rows have exactly the text of another row ({len(seen)} "
                 "distinct texts); rows that a join or an export has doubled make false alarms"
+            )
+        if self.truths is not None and not labels_used:
+            given = next(truth for truth in self.truths if truth is not None)
+            found.append(
+                f"{path}: the labels, such as {given!r:.80}, are not used: not one prediction is right by them"
             )
         return found
 
@@ -92,10 +100,10 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
 
 
 def load_texts(path: Path) -> TextTable:
-    """Read the columns `text` and, where the file has them, `text_pair`, `prediction` and `confidence`.
+    """Read the columns `text` and, where the file has them, `text_pair`, `prediction`, `confidence` and `label`.
 
     Of rows with the same `id` the first counts. Raises InputError naming file, row and value, also for a column that
-    only some rows fill.
+    only some rows fill; `label`, the truth, may be known of some alone.
     """
     texts: list[str] = []
     numbers: list[int] = []
@@ -124,6 +132,7 @@ def load_texts(path: Path) -> TextTable:
         confidences=None if confidences is None else np.array(confidences, dtype=np.float64),
         pairs=filled["text_pair"],
         repeated_ids=repeated_ids,
+        truths=filled["label"],
     )
 
 
@@ -131,7 +140,7 @@ def _whole_column(path: Path, name: str, numbers: Sequence[int], values: Sequenc
     missing = [number for number, value in zip(numbers, values, strict=True) if value is None]
     if len(missing) == len(values):  # an empty file has no column either
         return None
-    if missing:
+    if missing and name not in SPARSE:
         raise InputError(
             f"{path}: row {missing[0]}: field {name} is missing, as in {len(missing)} of {len(values)} rows; "
             "fill it in every row or in none"
@@ -169,10 +178,19 @@ def _confidence(path: Path, number: int, value: Any) -> float | None:
     return confidence
 
 
+def _truth(path: Path, number: int, value: Any) -> str | None:
+    if value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{path}: row {number}: field label must be a label or a class id, got {value!r:.80}")
+    return clean_text(str(value))[:LONGEST_LABEL]
+
+
 _READERS: dict[str, Callable[[Path, int, Any], Any]] = {
     "text_pair": _pair,
     "prediction": _label,
     "confidence": _confidence,
+    "label": _truth,
 }
 
 

@@ -56,9 +56,10 @@ def baseline(
     if accept_new_digest:
         models.pin(resolved.name, resolved.version, built.model_digest)
     models.tag_baseline(resolved.name, resolved.version, built.digest)
-    warnings = table.warnings(reference)
+    warnings = table.warnings(reference, labels_used=built.summary["labelled"] > 0)
     if as_json:
-        answer = {"model": built.model, "version": built.version, "digest": built.digest, **built.summary}
+        counts = {name: value for name, value in built.summary.items() if isinstance(value, int)}
+        answer = {"model": built.model, "version": built.version, "digest": built.digest, **counts}
         print_json({**answer, "warnings": warnings})
     else:
         for line in warnings:
@@ -190,6 +191,7 @@ def _print_table(judged: dict[str, Any]) -> None:
     word = "DRIFT" if verdict["drift"] else "no drift"
     console.print(f"{word}: {p_phrase(verdict['p_value'])} at alpha = {verdict['alpha']:g}, {counts}")
     if verdict["drift"]:
+        console.print(f"  {_harm_text(judged['harm'])}")
         for cell in judged["cells"]:
             keywords = escape(", ".join(cell["keywords"]))
             console.print(
@@ -197,6 +199,16 @@ def _print_table(judged: dict[str, Any]) -> None:
             )
             for text in cell["examples"][:2]:
                 console.print(f"      “{escape(text[:100])}”", highlight=False)
+
+
+def _harm_text(harm: dict[str, Any] | None) -> str:
+    """Return one line that says what the drift costs."""
+    if harm is None:
+        return "harm: not graded"
+    rise = f"error ratio {harm['error_rise']:+.3f} ({harm['lower']:+.3f} to {harm['upper']:+.3f})"
+    judged = f"by {harm['n']} {harm['evidence']}, tolerance {harm['tolerance']:g}"
+    told = f"{rise} {judged}: " if harm["n"] and harm["lower"] > -1 else ""
+    return f"{harm['grade']}: {told}{harm['reason']}"
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,8 @@ class Observations:
     """Embedded texts with what the model answered and how it read them.
 
     vectors : (n, d); texts : n or none; all others one per text, or None. Confidences and entropies (of the predicted
-    distribution, nats) are NaN where unknown; token_lengths count the whole text, truncated whether it was cut.
+    distribution, nats) are NaN where unknown, as is correct (1 right, 0 wrong) without a label; token_lengths count the
+    whole text, truncated whether it was cut.
     """
 
     vectors: npt.NDArray[np.floating]
@@ -28,6 +29,7 @@ class Observations:
     entropies: npt.NDArray[np.float64] | None = None
     token_lengths: npt.NDArray[np.int64] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
+    correct: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return int(self.vectors.shape[0])

@@ -10,11 +10,13 @@ from scipy.stats import binom
 
 from detectors.attribution import cell_keywords, drift_scores
 from detectors.compare import SHARE_EFFECTS, compare_sketches
+from detectors.harm import Grade, Harm
 from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
 from detectors.variation import Practical
 from monitor.jobs.calibration import Alarm
 
+TOKENIZER = "tokenizer"
 TOP_TEXTS = 50
 EXAMPLES_PER_CELL = 5
 MOVED_CELLS = 5
@@ -48,7 +50,8 @@ class Judgement:
 
     comparison_p_value is that of the texts alone, without the tokenizer check: what a stream of windows is judged by;
     effect is the largest share of texts that an alarming detector says has changed, None where none says; importance
-    holds it against the policy's floor; alarm says by which promise the verdict's drift is one.
+    holds it against the policy's floor; alarm says by which promise the verdict's drift is one; harm grades what a
+    drift costs, None without drift.
     """
 
     status: Status
@@ -63,11 +66,16 @@ class Judgement:
     alarm: Alarm | None = None
     effect: float | None = None
     importance: Practical | None = None
+    harm: Harm | None = None
 
     @property
     def actionable(self) -> bool:
-        """Whether the drift is there and worth waking someone."""
-        return self.verdict is not None and self.verdict.drift and self.importance is not Practical.SMALL
+        """Whether the drift is there and worth waking someone; a wrong tokenizer always is."""
+        if self.verdict is None or not self.verdict.drift:
+            return False
+        wrong_tokens = any(result.name == TOKENIZER and result.drift for result in self.detectors)
+        benign = self.harm is not None and self.harm.grade is Grade.BENIGN
+        return wrong_tokens or not (self.importance is Practical.SMALL or benign)
 
     def as_json(self) -> dict[str, Any]:
         """Return the shape that `compare --json` prints and result rows keep."""
@@ -80,6 +88,7 @@ class Judgement:
             "comparison_p_value": self.comparison_p_value,
             "effect": self.effect,
             "importance": None if self.importance is None else self.importance.value,
+            "harm": None if self.harm is None else asdict(self.harm),
             "actionable": self.actionable,
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "cells": list(self.cells),
@@ -96,7 +105,7 @@ def judge_tokens(check: TokenCheck, *, alpha: float) -> DetectorResult:
     p_value = float(max(binom.sf(check.mismatched - 1, check.checked, check.tolerance), np.finfo(float).tiny))
     threshold = (float(binom.isf(alpha, check.checked, check.tolerance)) + 1) / check.checked
     return DetectorResult(
-        name="tokenizer",
+        name=TOKENIZER,
         statistic=check.mismatched / check.checked,
         unit="ratio",
         p_value=min(p_value, 1.0),

@@ -10,6 +10,7 @@ from monitor.store.engine import (
     upgrade_schema,
     writing,
 )
+from monitor.store.labels import labelled_answers
 from monitor.store.leases import holds_lease, release_lease, renew_lease, take_lease
 from monitor.store.predictions import (
     add_counts,
@@ -99,6 +100,7 @@ __all__ = [
     "insert_labels",
     "insert_predictions",
     "kept_content",
+    "labelled_answers",
     "last_success",
     "latest_baseline",
     "latest_run",

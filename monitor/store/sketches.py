@@ -42,11 +42,12 @@ def versions(session: Session) -> list[StoredVersion]:
 
 
 def save_baseline(session: Session, baseline: StoredBaseline) -> None:
-    """Keep a baseline under its digest; saving the same one again makes it the newest."""
+    """Keep a baseline under its digest; saving the same one again makes it the newest, with its summary."""
     statement = dialect_insert(session, Baseline).values(**{name: getattr(baseline, name) for name in BASELINE_FIELDS})
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=["model", "version", "digest"], set_={"created_at": baseline.created_at}
+            index_elements=["model", "version", "digest"],
+            set_={"created_at": baseline.created_at, "summary": baseline.summary},
         )
     )
 

@@ -510,3 +510,64 @@ def test_entropy_is_known_only_where_the_scores_cover_the_models_labels(runner: 
         waiting = store.unembedded(session, model="intents", version="1", before=BEGIN + HOUR, limit=9)
     model = replace(runner.models.model, encoder=WordsEncoder(has_head=True, labels=("a", "b")))
     np.testing.assert_allclose(known_entropies(waiting, model), [np.log(2), np.nan, np.nan])
+
+
+def build_with_outcomes(runner: Runner, *, error_ratio: float = 0.1) -> None:
+    """Give the runner's model a baseline whose answers are labelled; answers are "pay", surer ones oftener right."""
+    rng = np.random.default_rng(8)
+    confidences = rng.uniform(0.6, 1.0, 1200)
+    wrong = rng.random(1200) < error_ratio * 2 * (1 - confidences) / 0.4
+    truths = tuple("login" if one else "pay" for one in wrong)
+    table = TextTable(tuple(texts(1200, seed=1)), ("pay",) * 1200, confidences, truths=truths)
+    build_baseline(runner.models.model, table, engine=runner.engine, seed=0)
+
+
+def send_labels(engine: Engine, truths: list[str], *, hour: int) -> None:
+    at = BEGIN + hour * HOUR
+    labels = [
+        store.NewLabel(f"{hour}-0-{i}", "intents", truth, at + timedelta(minutes=i), "review", at, str(i))
+        for i, truth in enumerate(truths)
+    ]
+    with store.writing(engine) as session:
+        store.insert_labels(session, labels)
+
+
+def test_a_drift_is_graded_by_labels_and_a_benign_one_is_told_and_not_actionable(runner: Runner) -> None:
+    build_with_outcomes(runner)
+    tolerant = with_drift_policy(runner, harm_tolerance=0.15)
+    for hour, truth in ((0, "pay"), (1, "login")):
+        send(runner.engine, texts(600, seed=5, new_share=0.3), hour=hour, label="pay", confidence=0.8)
+        send_labels(runner.engine, [truth] * 600, hour=hour)
+    benign, harmful = at(tolerant, 2).tick("intents")
+    for run, grade, actionable in ((benign, "benign", False), (harmful, "harmful", True)):
+        assert run.drift is True
+        harm = run.payload["harm"]
+        assert (harm["grade"], harm["evidence"], harm["n"]) == (grade, "labels", 600)
+        assert run.payload["actionable"] is actionable
+
+
+def test_a_drift_without_labels_is_graded_by_scores_and_calm_windows_by_nothing(runner: Runner) -> None:
+    build_with_outcomes(runner)
+    send(runner.engine, texts(300, seed=5, new_share=0.3), hour=0, label="pay", confidence=0.95)
+    (run,) = at(with_drift_policy(runner, harm_tolerance=0.3), 1).tick("intents")
+    assert (run.payload["harm"]["grade"], run.payload["harm"]["evidence"]) == ("benign", "scores")
+    send(runner.engine, texts(300, seed=6, new_share=0.3), hour=1)
+    send(runner.engine, texts(300, seed=7), hour=2)
+    unknown, calm = at(runner, 3).tick("intents")
+    assert unknown.payload["harm"]["reason"] == "the window has neither labels nor scores"
+    assert (unknown.payload["actionable"], calm.payload["harm"]) == (True, None)
+
+
+def test_a_wrong_tokenizer_is_actionable_whatever_the_drift_costs(runner: Runner) -> None:
+    build_with_outcomes(runner)
+    send(runner.engine, texts(300, seed=5, new_share=0.3), hour=0, label="pay", confidence=0.95, token_count=9)
+    (run,) = at(with_drift_policy(runner, harm_tolerance=0.3), 1).tick("intents")
+    assert (run.payload["harm"]["grade"], run.payload["actionable"]) == ("benign", True)
+
+
+def test_a_baseline_built_again_with_labels_counts_at_once(runner: Runner) -> None:
+    assert runner.baseline("intents", "1").stored.summary["labelled"] == 0
+    table = TextTable(tuple(texts(1200, seed=1)), ("pay",) * 1200, None)
+    for truths, labelled in ((None, 0), (("pay",) * 600 + (None,) * 600, 600)):
+        build_baseline(runner.models.model, replace(table, truths=truths), engine=runner.engine, seed=0)
+        assert runner.baseline("intents", "1").stored.summary["labelled"] == labelled

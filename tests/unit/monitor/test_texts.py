@@ -100,3 +100,13 @@ def test_copies_are_warned_about_when_they_are_more_than_half_of_the_rows(
 def test_a_text_with_different_second_texts_is_no_copy(tmp_path: Path) -> None:
     path = jsonl(tmp_path, *({"text": "same", "text_pair": f"other {i}"} for i in range(10)))
     assert load_texts(path).warnings(path) == []
+
+
+def test_the_truth_may_be_known_of_some_rows_alone_and_needs_a_class(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "billing"}, {"text": "b", "label": ""}, {"text": "c"}, {"text": "d", "label": 3}]
+    table = load_texts(jsonl(tmp_path, *rows))
+    assert table.truths == ("billing", None, None, "3")
+    assert table.warnings(tmp_path) == []
+    assert "labels, such as 'billing', are not used" in table.warnings(tmp_path, labels_used=False)[0]
+    with pytest.raises(InputError, match=r"row 1: field label must be a label or a class id, got 0\.5"):
+        load_texts(jsonl(tmp_path, {"text": "a", "label": 0.5}))

@@ -264,3 +264,29 @@ def test_texts_are_compared_through_a_local_checkpoint(
         assert "pytorch_model.bin may hold pickled weights" in capsys.readouterr().err
     finally:
         (checkpoint / "pytorch_model.bin").unlink()
+
+
+def test_compared_texts_are_graded_by_their_labels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def write(name: str, words: list[str], truth: str, n: int) -> str:
+        path = tmp_path / name
+        rows = [{"text": " ".join(rng.choice(words, size=5)), "prediction": "pay", "label": truth} for _ in range(n)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    before = write("a.jsonl", ["order", "parcel", "refund", "late"], "pay", 400)
+    options = ("compare", "--model", str(checkpoint), "--reference", before, "--current")
+    now = write("b.jsonl", ["BITCOIN", "WALLET", "LEDGER"], "login", 150)
+    assert driftwarden(monkeypatch, *options, now, "--json") == 3
+    harm = json.loads(capsys.readouterr().out)["harm"]
+    assert (harm["grade"], harm["evidence"], harm["error_rise"], harm["n"]) == ("harmful", "labels", 1.0, 150)
+    assert driftwarden(monkeypatch, *options, now) == 3
+    assert "harmful: error ratio +1.000" in capsys.readouterr().out
+    unlike = write("c.jsonl", ["order", "parcel", "refund", "late"], "7", 400)
+    assert driftwarden(monkeypatch, *options[:4], unlike, "--current", now) == 3
+    told = capsys.readouterr()
+    assert "the labels, such as '7', are not used" in told.err
+    assert "unknown: the reference has no labels" in told.out

@@ -35,6 +35,11 @@ def prediction(number: int, **fields) -> store.NewPrediction:
     return usual._replace(**fields)
 
 
+def label(number: int, truth: str, *, minute: int, source: str = "default") -> store.NewLabel:
+    at = NOW + timedelta(minutes=minute)
+    return store.NewLabel(f"e{number}", "intents", truth, at, source, NOW, f"{truth} by {source}")
+
+
 def run(**fields) -> store.NewRun:
     return replace(
         store.NewRun(
@@ -375,3 +380,35 @@ def test_an_error_of_the_database_names_no_value(engine: Engine) -> None:
     with pytest.raises(SQLAlchemyError) as caught, engine.begin() as connection:
         connection.execute(text("INSERT INTO no_such_table VALUES (:text)"), {"text": "my card is 4111 1111"})
     assert "4111" not in str(caught.value)
+
+
+def test_answers_stand_beside_their_newest_label_in_the_order_of_the_labels(engine: Engine) -> None:
+    kept = [prediction(number) for number in range(4)]
+    kept += [prediction(4, label=None), prediction(5, representative=False), prediction(6, version="2")]
+    kept += [prediction(90)]
+    labels = [
+        label(0, "billing", minute=9),
+        label(1, "billing", minute=1),
+        label(1, "shipping", minute=5, source="review"),
+        label(2, "login", minute=3),
+        *(label(number, "login", minute=4) for number in (4, 5, 6, 90)),
+    ]
+    with store.writing(engine) as session:
+        store.insert_predictions(session, kept)
+        store.insert_labels(session, labels)
+    with Session(engine) as session:
+        found = store.labelled_answers(
+            session, model="intents", version="1", start=NOW, end=NOW + timedelta(minutes=60)
+        )
+    assert found == [("shipping", "login"), ("shipping", "shipping"), ("shipping", "billing")]
+
+
+def test_a_baseline_saved_again_takes_its_new_summary(engine: Engine) -> None:
+    saved = store.StoredBaseline("intents", "1", "d", "fp32", "m", "t", b"b", b"r", ["text"], {"labelled": 0}, NOW)
+    with store.writing(engine) as session:
+        store.save_baseline(session, saved)
+        store.save_baseline(session, replace(saved, summary={"labelled": 7}))
+    with Session(engine) as session:
+        found = store.latest_baseline(session, model="intents", version="1")
+    assert found is not None
+    assert found.summary == {"labelled": 7}
