@@ -15,6 +15,7 @@ from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
 from monitor.jobs.harm import correctness, known_outcomes
+from monitor.jobs.segments import attribute_columns
 from monitor.models import LoadedModel, require_pinned
 from monitor.policy import DEFAULTS
 from monitor.texts import TextTable
@@ -50,6 +51,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         token_lengths=np.concatenate([one.token_counts for one in encoded])[kept],
         truncated=np.concatenate([one.truncated for one in encoded])[kept],
         correct=None if correct is None else correct[kept],
+        attributes=None if table.attributes is None else [table.attributes[int(i)] for i in kept],
     )
 
 
@@ -98,6 +100,7 @@ def build_baseline(
             "held_out": int(reference.sketch.n),
             "seed": seed,
             **known_outcomes(observed.correct, observed.confidences, held=reference.sketch.row_ids).as_summary(),
+            "attributes": attribute_columns(observed.attributes_of(reference.sketch.row_ids)),
         },
         created_at=(clock or SystemClock()).now().astimezone(UTC),
     )

@@ -15,6 +15,7 @@ from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, Reference, build_reference, fold_observations, held_out
 from monitor.jobs.drift import DriftInputs, Judgement, judge
 from monitor.jobs.harm import grade_harm, known_outcomes
+from monitor.jobs.segments import attribute_columns, drifted_segments
 from monitor.models import load_reference
 from monitor.policy import DEFAULTS
 from monitor.settings import Settings
@@ -113,13 +114,19 @@ def _judge_files(
         minimum=MINIMUM,
         rng=rng,
     )
-    return _explained(judgement, before, now, reference=reference, current=current)
+    return _explained(judgement, before, now, reference=reference, current=current, rng=rng)
 
 
 def _explained(
-    judgement: Judgement, before: Observations, now: Observations, *, reference: Reference, current: Sketch
+    judgement: Judgement,
+    before: Observations,
+    now: Observations,
+    *,
+    reference: Reference,
+    current: Sketch,
+    rng: np.random.Generator,
 ) -> Judgement:
-    """Return the judgement with what its drift costs, as far as the files' labels and confidences tell."""
+    """Return the judgement with what its drift costs and where it is, as far as the files' columns tell."""
     if judgement.verdict is None or not judgement.verdict.drift:
         return judgement
     known = known_outcomes(before.correct, before.confidences, held=reference.sketch.row_ids)
@@ -127,7 +134,14 @@ def _explained(
     harm = grade_harm(
         known, losses=losses, confidences=current.row_confidences, tolerance=DEFAULTS.drift.harm_tolerance
     )
-    return replace(judgement, harm=harm)
+    segments = drifted_segments(
+        reference.sketch,
+        current,
+        reference_attributes=attribute_columns(before.attributes_of(reference.sketch.row_ids)),
+        current_attributes=attribute_columns(now.attributes_of(current.row_ids)),
+        rng=rng,
+    )
+    return replace(judgement, harm=harm, segments=segments)
 
 
 def _too_few(before: int, now: int) -> Judgement | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from monitor.policy import Policy
@@ -79,6 +79,8 @@ Text = Annotated[PlainText, BeforeValidator(_clean)]
 Latency = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 TokenCount = Annotated[int, Field(ge=0, lt=2**31)]
 AtMostScores, AtMostAttributes = Field(max_length=MAX_SCORES), Field(max_length=50)
+Attributes = Annotated[dict[Name, Segment], BeforeValidator(_plain_attributes), AtMostAttributes]
+_ATTRIBUTES: TypeAdapter[dict[str, str]] = TypeAdapter(Attributes)
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -102,9 +104,7 @@ class PredictionEvent(_Event):
         None, description="label → probability, summing to 1"
     )
     latency_seconds: Latency | None = None
-    attributes: Annotated[dict[Name, Segment], BeforeValidator(_plain_attributes), AtMostAttributes] | None = Field(
-        None, description="segments: attribute → value"
-    )
+    attributes: Attributes | None = Field(None, description="segments: attribute → value")
     stage: Name | None = None
     endpoint: Name | None = None
     subject: Name | None = None
@@ -250,6 +250,14 @@ def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refus
         received_at=now,
         content_digest=_digest(found.label.encode()),
     )
+
+
+def read_attributes(value: Any) -> dict[str, str] | Refusal:
+    """Check attributes as those of an event are checked."""
+    try:
+        return _ATTRIBUTES.validate_python(value)
+    except ValidationError as error:
+        return _refusal(error, {})
 
 
 def _digest(content: bytes) -> str:

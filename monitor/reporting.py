@@ -24,6 +24,7 @@ from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
 from reports.model import (
     Counts,
     DetectorRow,
+    DriftedSegment,
     MixRow,
     MovedCell,
     Projection,
@@ -66,7 +67,7 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         mix=_mix(loaded, mix),
         counts=_counts(counters, totals, name),
         provenance=_provenance(results, loaded, runs),
-        evidently_href=None,
+        segments=() if told is None else tuple(DriftedSegment(**one) for one in told.payload.get("segments", [])),
     )
 
 

@@ -122,18 +122,28 @@ class Runner(Results):
                 tolerance=policy.drift.token_mismatch_tolerance,
             ),
         )
+        rng = np.random.default_rng(chosen_seed)
         judgement = judge(
             inputs,
             alpha=chosen_alpha,
             permutations=policy.drift.permutations,
             minimum=policy.drift.minimum_texts,
-            rng=np.random.default_rng(chosen_seed),
+            rng=rng,
             baseline_confidence=policy.drift.baseline_confidence or None,
             floor=policy.drift.practical_difference,
             calibrate=partial(_alarm, policy.drift, before, start=window.start, seed=chosen_seed, alpha=chosen_alpha),
         )
         with Session(self.engine) as session:
-            judgement = explain(session, judgement, loaded=loaded, current=current, window=window, policy=policy.drift)
+            judgement = explain(
+                session,
+                judgement,
+                loaded=loaded,
+                current=current,
+                held=held,
+                window=window,
+                policy=policy.drift,
+                rng=rng,
+            )
         return judgement, loaded, chosen_seed
 
     def _judged_before(

@@ -1,7 +1,7 @@
 """Read embeddings (.npy) and texts (.jsonl, .csv, .parquet) for the stateless commands."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import InputError
-from monitor.events import clean_text
+from monitor.events import Refusal, clean_text, read_attributes
 from monitor.ingest import read_records
 
 TEXT_SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -28,7 +28,7 @@ UNREADABLE = (
     TypeError,
     TokenError,
 )
-SPARSE = frozenset({"label"})  # columns that need not be filled in every row
+SPARSE = frozenset({"label", "attributes"})  # columns that need not be filled in every row
 LONGEST_LABEL = 200  # characters, as capture keeps them
 
 
@@ -36,8 +36,8 @@ LONGEST_LABEL = 200  # characters, as capture keeps them
 class TextTable:
     """Texts with what stands beside them: labels, confidences and second texts, one in every row or None.
 
-    truths : the right label of each row, None where not known. repeated_ids : how many rows were left out because their
-    id had been read before.
+    truths : the right label of each row, attributes its segments, None where not known. repeated_ids : how many rows
+    were left out because their id had been read before.
     """
 
     texts: tuple[str, ...]
@@ -46,6 +46,7 @@ class TextTable:
     pairs: tuple[str, ...] | None = None
     repeated_ids: int = 0
     truths: tuple[str | None, ...] | None = None
+    attributes: tuple[Mapping[str, str] | None, ...] | None = None
 
     def times_seen(self) -> Counter[tuple[str, str | None]]:
         """Return how many rows hold each text, or pair of texts."""
@@ -100,10 +101,10 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
 
 
 def load_texts(path: Path) -> TextTable:
-    """Read the columns `text` and, where the file has them, `text_pair`, `prediction`, `confidence` and `label`.
+    """Read `text` and, where the file has them, `text_pair`, `prediction`, `confidence`, `label` and `attributes`.
 
     Of rows with the same `id` the first counts. Raises InputError naming file, row and value, also for a column that
-    only some rows fill; `label`, the truth, may be known of some alone.
+    only some rows fill; `label`, the truth, and `attributes`, a JSON object, may be known of some alone.
     """
     texts: list[str] = []
     numbers: list[int] = []
@@ -133,6 +134,7 @@ def load_texts(path: Path) -> TextTable:
         pairs=filled["text_pair"],
         repeated_ids=repeated_ids,
         truths=filled["label"],
+        attributes=filled["attributes"],
     )
 
 
@@ -186,11 +188,22 @@ def _truth(path: Path, number: int, value: Any) -> str | None:
     return clean_text(str(value))[:LONGEST_LABEL]
 
 
+def _attributes(path: Path, number: int, value: Any) -> dict[str, str] | None:
+    if value == "":
+        return None
+    found = read_attributes(value)
+    if isinstance(found, Refusal):
+        where = ".".join(filter(None, ("attributes", found.field)))
+        raise InputError(f"{path}: row {number}: field {where}: {found.reason}")
+    return found
+
+
 _READERS: dict[str, Callable[[Path, int, Any], Any]] = {
     "text_pair": _pair,
     "prediction": _label,
     "confidence": _confidence,
     "label": _truth,
+    "attributes": _attributes,
 }
 
 

@@ -1,5 +1,6 @@
 """What a report shows: finished results, handed over by the caller. Nothing here is computed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -85,6 +86,21 @@ class MovedCell:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftedSegment:
+    """Texts that share attributes, such as {"language": "de"}: numbers of texts, effect (in standard deviations), p.
+
+    adjusted_p_value controls the rate of false discoveries over all segments searched.
+    """
+
+    segment: Mapping[str, str]
+    reference_n: int
+    current_n: int
+    effect: float
+    p_value: float
+    adjusted_p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class MixRow:
     """One predicted label: its share in the reference (None: not known) and now, and how often it was predicted now."""
 
@@ -127,6 +143,7 @@ class ReportInput:
     evidently_href: str | None = None
     evidently_label: str = "Evidently's summary of the texts"
     overview_href: str | None = None
+    segments: tuple[DriftedSegment, ...] = ()
 
     def __post_init__(self) -> None:
         _require_utc(

@@ -3,9 +3,21 @@
 from dataclasses import dataclass
 
 from reports.explained import MEANING, explained
-from reports.model import Counts, DetectorRow, MovedCell, ReportInput, WindowVerdict
+from reports.model import Counts, DetectorRow, DriftedSegment, MovedCell, ReportInput, WindowVerdict
 from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
-from reports.wording import DRIFT, FAILED, JUDGED, LITTLE, WORDS, kind_of, p_text, share_text, significant, when
+from reports.wording import (
+    DRIFT,
+    FAILED,
+    JUDGED,
+    LITTLE,
+    WORDS,
+    kind_of,
+    p_text,
+    segment_name,
+    share_text,
+    significant,
+    when,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,17 @@ class CellView:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentView:
+    """A drifted segment as it is read."""
+
+    name: str
+    before: str
+    after: str
+    effect: str
+    p_value: str
+
+
+@dataclass(frozen=True, slots=True)
 class CountView:
     """A count, its share of what, and nothing more."""
 
@@ -74,6 +97,7 @@ class ReportView:
     evidently_href: str | None
     evidently_label: str
     overview_href: str | None
+    segments: tuple[SegmentView, ...]
 
 
 def report_view(report: ReportInput) -> ReportView:
@@ -100,6 +124,7 @@ def report_view(report: ReportInput) -> ReportView:
         evidently_href=report.evidently_href,
         evidently_label=report.evidently_label,
         overview_href=report.overview_href,
+        segments=tuple(_segment(one) for one in report.segments),
     )
 
 
@@ -169,6 +194,16 @@ def _cell(cell: MovedCell) -> CellView:
         contribution=f"{cell.contribution_nats:+.3f}",
         keywords=", ".join(cell.keywords),
         examples=cell.examples,
+    )
+
+
+def _segment(one: DriftedSegment) -> SegmentView:
+    return SegmentView(
+        name=segment_name(one.segment),
+        before=f"{one.reference_n:,}",
+        after=f"{one.current_n:,}",
+        effect=significant(one.effect),
+        p_value=p_text(one.adjusted_p_value),
     )
 
 

@@ -1,6 +1,7 @@
 """How verdicts, numbers and times are put into words, the same in plots, tables and sentences."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 
 from reports.model import WindowVerdict
@@ -49,6 +50,11 @@ def p_phrase(p_value: float) -> str:
     """Return "p = 0.021" or "p < 1e-6"."""
     told = p_text(p_value)
     return f"p {told}" if told.startswith("<") else f"p = {told}"
+
+
+def segment_name(segment: Mapping[str, str]) -> str:
+    """Return language = de, channel = chat."""
+    return ", ".join(f"{name} = {value}" for name, value in segment.items())
 
 
 def share_text(share: float) -> str:

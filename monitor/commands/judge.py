@@ -199,6 +199,8 @@ def _print_table(judged: dict[str, Any]) -> None:
             )
             for text in cell["examples"][:2]:
                 console.print(f"      “{escape(text[:100])}”", highlight=False)
+        for segment in judged["segments"]:
+            console.print(f"  {escape(_segment_text(segment))}", highlight=False)
 
 
 def _harm_text(harm: dict[str, Any] | None) -> str:
@@ -209,6 +211,15 @@ def _harm_text(harm: dict[str, Any] | None) -> str:
     judged = f"by {harm['n']} {harm['evidence']}, tolerance {harm['tolerance']:g}"
     told = f"{rise} {judged}: " if harm["n"] and harm["lower"] > -1 else ""
     return f"{harm['grade']}: {told}{harm['reason']}"
+
+
+def _segment_text(segment: dict[str, Any]) -> str:
+    """Return a drifted segment in one line."""
+    from reports.wording import p_phrase, segment_name
+
+    sizes = f"{segment['reference_n']} and {segment['current_n']} texts"
+    adjusted = p_phrase(segment["adjusted_p_value"])
+    return f"segment {segment_name(segment['segment'])}: effect {segment['effect']:.3g}, adjusted {adjusted}, {sizes}"
 
 
 def register(app: typer.Typer) -> None:

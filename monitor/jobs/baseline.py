@@ -1,6 +1,6 @@
 """Fit what a model version's later windows are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ class Observations:
     token_lengths: npt.NDArray[np.int64] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
     correct: npt.NDArray[np.float64] | None = None
+    attributes: Sequence[Mapping[str, str] | None] | None = None
+
+    def attributes_of(self, positions: npt.NDArray[np.int64]) -> list[Mapping[str, str] | None]:
+        """Return the attributes of these rows; none where no row has any."""
+        return [] if self.attributes is None else [self.attributes[int(i)] for i in positions]
 
     def __len__(self) -> int:
         return int(self.vectors.shape[0])

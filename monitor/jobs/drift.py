@@ -51,7 +51,7 @@ class Judgement:
     comparison_p_value is that of the texts alone, without the tokenizer check: what a stream of windows is judged by;
     effect is the largest share of texts that an alarming detector says has changed, None where none says; importance
     holds it against the policy's floor; alarm says by which promise the verdict's drift is one; harm grades what a
-    drift costs, None without drift.
+    drift costs, None without drift; segments are those found to have drifted.
     """
 
     status: Status
@@ -67,6 +67,7 @@ class Judgement:
     effect: float | None = None
     importance: Practical | None = None
     harm: Harm | None = None
+    segments: tuple[dict[str, Any], ...] = ()
 
     @property
     def actionable(self) -> bool:
@@ -92,6 +93,7 @@ class Judgement:
             "actionable": self.actionable,
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "cells": list(self.cells),
+            "segments": list(self.segments),
             "examples": list(self.examples),
             "detail": self.detail,
         }

@@ -17,6 +17,7 @@ from monitor.errors import InputError, TryAgainLater
 from monitor.folding import known_entropies
 from monitor.models import LoadedModel
 from monitor.policy import DriftPolicy, ModelPolicy, Policy
+from monitor.reporting import gather
 from monitor.runner import LeadershipLost, Runner
 from monitor.schedule import LEASE_TTL, Schedule
 from monitor.texts import TextTable
@@ -571,3 +572,18 @@ def test_a_baseline_built_again_with_labels_counts_at_once(runner: Runner) -> No
     for truths, labelled in ((None, 0), (("pay",) * 600 + (None,) * 600, 600)):
         build_baseline(runner.models.model, replace(table, truths=truths), engine=runner.engine, seed=0)
         assert runner.baseline("intents", "1").stored.summary["labelled"] == labelled
+
+
+def test_a_drift_names_the_segment_it_is_in_and_the_report_shows_it(runner: Runner) -> None:
+    both = ({"language": "de"}, {"language": "en"})
+    table = TextTable(tuple(texts(1200, seed=1)), None, None, attributes=both * 600)
+    build_baseline(runner.models.model, table, engine=runner.engine, seed=0)
+    reference = runner.baseline("intents", "1")
+    known = reference.stored.summary["attributes"]["language"]
+    assert known == ["de" if i % 2 == 0 else "en" for i in reference.reference.row_ids]
+    send(runner.engine, texts(200, seed=5, new_share=0.4), hour=0, seed=1, attributes=both[0])
+    send(runner.engine, texts(200, seed=6), hour=0, seed=2, attributes=both[1])
+    (run,) = at(runner, 1).tick("intents")
+    assert [one["segment"] for one in run.payload["segments"]] == [{"language": "de"}]
+    shown = gather(runner, "intents", "1", Window(BEGIN, BEGIN + HOUR))
+    assert [one.segment for one in shown.segments] == [{"language": "de"}]

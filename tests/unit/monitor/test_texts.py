@@ -110,3 +110,14 @@ def test_the_truth_may_be_known_of_some_rows_alone_and_needs_a_class(tmp_path: P
     assert "labels, such as 'billing', are not used" in table.warnings(tmp_path, labels_used=False)[0]
     with pytest.raises(InputError, match=r"row 1: field label must be a label or a class id, got 0\.5"):
         load_texts(jsonl(tmp_path, {"text": "a", "label": 0.5}))
+
+
+def test_attributes_are_read_as_those_of_an_event(tmp_path: Path) -> None:
+    rows = [{"text": "a", "attributes": {"language": "de", "premium": True, "tier": 2, "gone": None}}, {"text": "b"}]
+    read = ({"language": "de", "premium": "true", "tier": "2"}, None)
+    assert load_texts(jsonl(tmp_path, *rows)).attributes == read
+    written = tmp_path / "texts.csv"
+    written.write_text('text,attributes\na,"{""language"": ""de""}"\nb,\n', encoding="utf-8")
+    assert load_texts(written).attributes == ({"language": "de"}, None)
+    with pytest.raises(InputError, match="row 1: field attributes"):
+        load_texts(jsonl(tmp_path, {"text": "a", "attributes": ["de"]}))

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.errors import ReportInputError
-from reports.model import Counts, DetectorRow, MixRow, MovedCell, ReportInput, WindowVerdict
+from reports.model import Counts, DetectorRow, DriftedSegment, MixRow, MovedCell, ReportInput, WindowVerdict
 from reports.render import render_report
 
 HOSTILE = "</title><script>alert(1)</script>\"' onload='x' &"
@@ -160,3 +160,13 @@ def test_an_unknown_status_a_reversed_window_and_a_local_time_are_refused(
         verdict(0, end=datetime(2025, 1, 1, tzinfo=UTC))
     with pytest.raises(ReportInputError, match="aware UTC"):
         verdict(0, start=datetime(2025, 1, 1))  # noqa: DTZ001 - a naive time is what is refused
+
+
+def test_drifted_segments_stand_in_a_table_and_their_values_are_escaped(report: ReportInput) -> None:
+    assert "Segments that drifted" not in render_report(report)
+    drifted = DriftedSegment({"language": "<de>", "channel": "chat"}, 1310, 255, 0.4213, 1e-4, 0.0021)
+    page = render_report(replace(report, segments=(drifted,)))
+    assert "Segments that drifted" in page
+    assert "language = &lt;de&gt;, channel = chat" in page
+    for told in ("1,310", "255", "0.421", "0.0021"):
+        assert f'<td class="number">{told}</td>' in page

@@ -290,3 +290,26 @@ def test_compared_texts_are_graded_by_their_labels(
     told = capsys.readouterr()
     assert "the labels, such as '7', are not used" in told.err
     assert "unknown: the reference has no labels" in told.out
+
+
+def test_compared_texts_name_the_segment_that_drifted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    words, new = ["order", "parcel", "refund", "late"], ["BITCOIN", "WALLET", "LEDGER"]
+
+    def write(name: str, german: list[str], n: int) -> str:
+        path = tmp_path / name
+        rows = [
+            {"text": " ".join(rng.choice(german if i % 2 else words, size=5)), "attributes": {"language": language}}
+            for i in range(n)
+            for language in ("de" if i % 2 else "en",)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    files = ("--reference", write("a.jsonl", words, 400), "--current", write("b.jsonl", new, 200))
+    assert driftwarden(monkeypatch, "compare", "--model", str(checkpoint), *files) == 3
+    told = capsys.readouterr().out
+    assert "segment language = de: effect" in told
+    assert "language = en" not in told
