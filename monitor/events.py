@@ -182,52 +182,58 @@ def _as_row(
     found: PredictionEvent | _PlainPrediction, *, policy: Policy, now: datetime, cleaned: bool = False
 ) -> NewPrediction | Refusal | None:
     """Return the row or the refusal; None for an event that must be cleaned first."""
-    prediction, scores, attributes = found.prediction, found.scores, found.attributes
+    # both models declare the same fields in this order; reading each by name costs as much as checking it
+    (
+        event_id,
+        model,
+        version,
+        timestamp,
+        text,
+        text_pair,
+        prediction,
+        scores,
+        latency_seconds,
+        attributes,
+        *others,  # stage, endpoint, subject, token_count, tokenizer_digest
+    ) = vars(found).values()
+    named = prediction is None or isinstance(prediction, str)
     content = to_json(
         (
-            found.id,
-            found.model,
-            found.version,
-            found.timestamp.timestamp(),
-            found.text,
-            found.text_pair,
-            prediction if prediction is None or isinstance(prediction, str) else json.dumps(prediction, sort_keys=True),
+            event_id,
+            model,
+            version,
+            timestamp.timestamp(),
+            text,
+            text_pair,
+            prediction if named else json.dumps(prediction, sort_keys=True),
             sorted(scores.items()) if scores else None,
-            found.latency_seconds,
+            latency_seconds,
             sorted(attributes.items()) if attributes else None,
-            found.stage,
-            found.endpoint,
-            found.subject,
-            found.token_count,
-            found.tokenizer_digest,
+            *others,
         )
     )
     if not cleaned and b"\\u0000" in content:
         return None
-    refused = _refuse_context(found.model, found.timestamp, policy=policy, now=now) or _refuse_scores(scores)
+    refused = _refuse_context(model, timestamp, policy=policy, now=now) or _refuse_scores(scores)
     if refused is not None:
         return refused
     label = _label(prediction)
     return NewPrediction(
-        content_digest=_digest(content),
-        event_id=found.id,
-        model=found.model,
-        version=found.version,
-        timestamp=found.timestamp,
-        received_at=now,
-        text=found.text,
-        text_pair=found.text_pair,
-        label=label,
-        prediction_json=None if isinstance(prediction, str) else prediction,
-        confidence=_confidence(label, scores),
-        scores=scores,
-        latency_seconds=found.latency_seconds,
-        attributes=attributes,
-        stage=found.stage,
-        endpoint=found.endpoint,
-        subject=found.subject,
-        token_count=found.token_count,
-        tokenizer_digest=found.tokenizer_digest,
+        _digest(content),
+        event_id,
+        model,
+        version,
+        timestamp,
+        now,
+        text,
+        text_pair,
+        label,
+        None if named else prediction,
+        _confidence(label, scores),
+        scores,
+        latency_seconds,
+        attributes,
+        *others,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.events import Refusal, clean_text, read_label, read_prediction
+from monitor.events import PredictionEvent, Refusal, _PlainPrediction, clean_text, read_label, read_prediction
 from monitor.policy import ModelPolicy, Policy
 from monitor.store.types import NewLabel, NewPrediction
 
@@ -119,3 +119,12 @@ def test_a_label_needs_no_time_of_its_own() -> None:
     label = read_label({"id": "e1", "model": "intents", "label": "billing"}, policy=POLICY, now=NOW)
     assert isinstance(label, NewLabel)
     assert (label.timestamp, label.source) == (NOW, "default")
+
+
+def test_both_models_of_an_event_declare_the_same_fields_in_the_order_of_the_row() -> None:
+    fields = list(PredictionEvent.model_fields)
+    assert fields == list(_PlainPrediction.model_fields)
+    row = read(stage="s", endpoint="e", subject="u", token_count=7, tokenizer_digest="d", latency_seconds=0.5)
+    assert isinstance(row, NewPrediction)
+    assert (row.stage, row.endpoint, row.subject, row.token_count, row.tokenizer_digest) == ("s", "e", "u", 7, "d")
+    assert (row.latency_seconds, row.text_pair, row.received_at) == (0.5, None, NOW)
