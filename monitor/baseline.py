@@ -51,6 +51,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         token_lengths=np.concatenate([one.token_counts for one in encoded])[kept],
         truncated=np.concatenate([one.truncated for one in encoded])[kept],
         correct=None if correct is None else correct[kept],
+        hours=None if table.hours is None else table.hours[kept],
         attributes=None if table.attributes is None else [table.attributes[int(i)] for i in kept],
     )
 
@@ -100,6 +101,7 @@ def build_baseline(
             "held_out": int(reference.sketch.n),
             "seed": seed,
             **known_outcomes(observed.correct, observed.confidences, held=reference.sketch.row_ids).as_summary(),
+            "hourly": reference.hourly,
             "attributes": attribute_columns(observed.attributes_of(reference.sketch.row_ids)),
         },
         created_at=(clock or SystemClock()).now().astimezone(UTC),

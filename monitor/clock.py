@@ -60,6 +60,15 @@ class Window:
             raise ValueError(f"a window ends after it starts, got {self.start.isoformat()} and {self.end.isoformat()}")
 
 
+def hour_of(moment: datetime) -> int:
+    """Return the hours since 1970 of an aware time.
+
+    >>> hour_of(datetime.fromisoformat("1970-01-02T03:59:00+00:00"))
+    27
+    """
+    return (moment - EPOCH) // HOUR
+
+
 def floor_to(instant: datetime, step: timedelta) -> datetime:
     """Return the latest multiple of `step` since the epoch that is not after `instant`."""
     return EPOCH + (instant - EPOCH) // step * step

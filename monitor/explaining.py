@@ -1,6 +1,6 @@
-"""What a drift means: whether it costs accuracy, and which segments drifted. Asked only once a window has drifted."""
+"""What a drift means: what it costs, which segments drifted, how usual it is. Asked only of windows that drifted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from detectors.sketch import Sketch
 from monitor import store
-from monitor.clock import Window
+from monitor.clock import Window, hour_of
 from monitor.jobs.drift import Judgement
 from monitor.jobs.harm import KnownOutcomes, grade_harm, losses_of
 from monitor.jobs.segments import attribute_columns, drifted_segments
+from monitor.jobs.variation import cells_moved, hourly_counts, usual_variation
 from monitor.policy import DriftPolicy
 from monitor.results import Loaded
 
@@ -22,14 +23,16 @@ def explain(
     *,
     loaded: Loaded,
     current: Sketch,
+    parts: Sequence[store.StoredSketch],
     held: Mapping[int, store.StoredPrediction],
     window: Window,
     policy: DriftPolicy,
     rng: np.random.Generator,
 ) -> Judgement:
-    """Return the judgement with the grade of its drift and the drifted segments; one without drift as it is.
+    """Return the judgement with what its drift costs, where it is and how usual; one without drift as it is.
 
-    held : the predictions behind the current sketch's rows, by id, as far as retention has left them.
+    parts : the hourly sketches that `current` merges. held : the predictions behind the current sketch's rows, by id,
+    as far as retention has left them.
     """
     if judgement.verdict is None or not judgement.verdict.drift:
         return judgement
@@ -50,4 +53,9 @@ def explain(
         current_attributes=attribute_columns(rows),
         rng=rng,
     )
-    return replace(judgement, harm=harm, segments=segments)
+    usual = None
+    if cells_moved(judgement.detectors):
+        counts = np.array([Sketch.from_bytes(part.payload).cell_counts for part in parts])
+        hourly = hourly_counts([hour_of(part.hour) for part in parts], counts)
+        usual = usual_variation(loaded.stored.summary.get("hourly"), hourly, rng=rng)
+    return replace(judgement, harm=harm, segments=segments, usual_variation=usual)

@@ -139,6 +139,7 @@ class Runner(Results):
                 judgement,
                 loaded=loaded,
                 current=current,
+                parts=parts,
                 held=held,
                 window=window,
                 policy=policy.drift,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from monitor.clock import hour_of
 from monitor.errors import InputError
 from monitor.events import Refusal, clean_text, read_attributes
 from monitor.ingest import read_records
@@ -47,6 +49,7 @@ class TextTable:
     repeated_ids: int = 0
     truths: tuple[str | None, ...] | None = None
     attributes: tuple[Mapping[str, str] | None, ...] | None = None
+    hours: npt.NDArray[np.int64] | None = None  # since 1970
 
     def times_seen(self) -> Counter[tuple[str, str | None]]:
         """Return how many rows hold each text, or pair of texts."""
@@ -101,7 +104,7 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
 
 
 def load_texts(path: Path) -> TextTable:
-    """Read `text` and, where the file has them, `text_pair`, `prediction`, `confidence`, `label` and `attributes`.
+    """Read `text` and, where the file has them, the columns of _READERS.
 
     Of rows with the same `id` the first counts. Raises InputError naming file, row and value, also for a column that
     only some rows fill; `label`, the truth, and `attributes`, a JSON object, may be known of some alone.
@@ -135,6 +138,7 @@ def load_texts(path: Path) -> TextTable:
         repeated_ids=repeated_ids,
         truths=filled["label"],
         attributes=filled["attributes"],
+        hours=None if filled["timestamp"] is None else np.array(filled["timestamp"], dtype=np.int64),
     )
 
 
@@ -198,12 +202,29 @@ def _attributes(path: Path, number: int, value: Any) -> dict[str, str] | None:
     return found
 
 
+def _hour(path: Path, number: int, value: Any) -> int | None:
+    """Return the hours since 1970 of an ISO 8601 time with a zone, or of a Parquet timestamp with one."""
+    if value == "":
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InputError(
+            f"{path}: row {number}: field timestamp must be ISO 8601 with a zone, such as 2026-01-31T09:00:00Z, "
+            f"got {value!r:.80}"
+        )
+    return hour_of(moment)
+
+
 _READERS: dict[str, Callable[[Path, int, Any], Any]] = {
     "text_pair": _pair,
     "prediction": _label,
     "confidence": _confidence,
     "label": _truth,
     "attributes": _attributes,
+    "timestamp": _hour,
 }
 
 

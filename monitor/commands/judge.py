@@ -199,6 +199,8 @@ def _print_table(judged: dict[str, Any]) -> None:
             )
             for text in cell["examples"][:2]:
                 console.print(f"      “{escape(text[:100])}”", highlight=False)
+        if judged["usual_variation"] is not None:
+            console.print(f"  {_usual_text(judged['usual_variation'])}", highlight=False)
         for segment in judged["segments"]:
             console.print(f"  {escape(_segment_text(segment))}", highlight=False)
 
@@ -211,6 +213,14 @@ def _harm_text(harm: dict[str, Any] | None) -> str:
     judged = f"by {harm['n']} {harm['evidence']}, tolerance {harm['tolerance']:g}"
     told = f"{rise} {judged}: " if harm["n"] and harm["lower"] > -1 else ""
     return f"{harm['grade']}: {told}{harm['reason']}"
+
+
+def _usual_text(variation: dict[str, Any]) -> str:
+    """Return in one line how usual the window is for its hours of the week."""
+    from reports.wording import p_phrase
+
+    blocks = f"{variation['reference_blocks']} reference blocks"
+    return f"against the reference's own hours and weekdays: {p_phrase(variation['p_value'])}, {blocks}"
 
 
 def _segment_text(segment: dict[str, Any]) -> str:

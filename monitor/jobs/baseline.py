@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from detectors.sketch import Basis, Sketch, fit_basis, fold
+from monitor.jobs.variation import hourly_summary
 
 UNKNOWN_CLASS = -1
 
@@ -31,6 +32,7 @@ class Observations:
     truncated: npt.NDArray[np.bool_] | None = None
     correct: npt.NDArray[np.float64] | None = None
     attributes: Sequence[Mapping[str, str] | None] | None = None
+    hours: npt.NDArray[np.int64] | None = None  # since 1970
 
     def attributes_of(self, positions: npt.NDArray[np.int64]) -> list[Mapping[str, str] | None]:
         """Return the attributes of these rows; none where no row has any."""
@@ -47,6 +49,7 @@ class Reference:
     basis: Basis
     sketch: Sketch
     texts: tuple[str, ...]
+    hourly: dict[str, Any] | None = None  # cell counts of the whole held-out half by hour, of four weeks or more
 
 
 def held_out(texts: int) -> int:
@@ -108,4 +111,8 @@ def build_reference(observed: Observations, *, rng: np.random.Generator) -> Refe
     row_ids = np.arange(len(observed), dtype=np.int64)
     sketch = fold_observations(basis, observed, row_ids=row_ids, chosen=held)
     texts = tuple(observed.texts[int(i)] for i in sketch.row_ids) if observed.texts else ()
-    return Reference(basis, sketch, texts)
+    hourly = None
+    if observed.hours is not None:
+        cells = basis.cell_of(basis.project(observed.vectors[held]))
+        hourly = hourly_summary(observed.hours[held], cells, size=basis.centroids.shape[0])
+    return Reference(basis, sketch, texts, hourly)

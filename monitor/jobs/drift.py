@@ -15,6 +15,7 @@ from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
 from detectors.variation import Practical
 from monitor.jobs.calibration import Alarm
+from monitor.jobs.variation import UsualVariation
 
 TOKENIZER = "tokenizer"
 TOP_TEXTS = 50
@@ -51,7 +52,8 @@ class Judgement:
     comparison_p_value is that of the texts alone, without the tokenizer check: what a stream of windows is judged by;
     effect is the largest share of texts that an alarming detector says has changed, None where none says; importance
     holds it against the policy's floor; alarm says by which promise the verdict's drift is one; harm grades what a
-    drift costs, None without drift; segments are those found to have drifted.
+    drift costs, None without drift; segments are those found to have drifted;
+    usual_variation tells how usual the window is for its hours of the week, None where that is not known or not asked.
     """
 
     status: Status
@@ -68,15 +70,20 @@ class Judgement:
     importance: Practical | None = None
     harm: Harm | None = None
     segments: tuple[dict[str, Any], ...] = ()
+    usual_variation: UsualVariation | None = None
 
     @property
     def actionable(self) -> bool:
-        """Whether the drift is there and worth waking someone; a wrong tokenizer always is."""
+        """Whether the drift is there and worth waking someone; a wrong tokenizer always is.
+
+        What is usual for its hours and still costs accuracy beyond the tolerance is.
+        """
         if self.verdict is None or not self.verdict.drift:
             return False
         wrong_tokens = any(result.name == TOKENIZER and result.drift for result in self.detectors)
-        benign = self.harm is not None and self.harm.grade is Grade.BENIGN
-        return wrong_tokens or not (self.importance is Practical.SMALL or benign)
+        grade = None if self.harm is None else self.harm.grade
+        usual = self.usual_variation is not None and self.usual_variation.usual and grade is not Grade.HARMFUL
+        return wrong_tokens or not (self.importance is Practical.SMALL or grade is Grade.BENIGN or usual)
 
     def as_json(self) -> dict[str, Any]:
         """Return the shape that `compare --json` prints and result rows keep."""
@@ -94,6 +101,7 @@ class Judgement:
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "cells": list(self.cells),
             "segments": list(self.segments),
+            "usual_variation": None if self.usual_variation is None else asdict(self.usual_variation),
             "examples": list(self.examples),
             "detail": self.detail,
         }

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.baseline import build_baseline
-from monitor.clock import ReplayedClock, Window
+from monitor.clock import ReplayedClock, Window, hour_of
 from monitor.embed import Encoded
 from monitor.errors import InputError, TryAgainLater
 from monitor.folding import known_entropies
@@ -587,3 +587,29 @@ def test_a_drift_names_the_segment_it_is_in_and_the_report_shows_it(runner: Runn
     assert [one["segment"] for one in run.payload["segments"]] == [{"language": "de"}]
     shown = gather(runner, "intents", "1", Window(BEGIN, BEGIN + HOUR))
     assert [one.segment for one in shown.segments] == [{"language": "de"}]
+
+
+def mixed_texts(count: int, *, seed: int, first_share: float) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS[:5] if rng.random() < first_share else WORDS[5:], size=4)) for _ in range(count)]
+
+
+def test_what_is_usual_for_its_weekday_is_told_and_is_not_actionable(runner: Runner) -> None:
+    weeks = 6
+    first = hour_of(BEGIN) - weeks * 168
+    found, hours = [], []
+    for day in range(weeks * 7):
+        found += mixed_texts(24 * 8, seed=day, first_share=0.9 if day % 7 == 0 else 0.5)
+        hours += [first + day * 24 + hour for hour in range(24) for _ in range(8)]
+    table = TextTable(tuple(found), None, None, hours=np.array(hours))
+    build_baseline(runner.models.model, table, engine=runner.engine, seed=0)
+    for hour in range(48):  # the first day is of the weekday that has this mix, the second is not
+        send(runner.engine, mixed_texts(5, seed=100 + hour, first_share=0.9), hour=hour)
+    at(runner, 48).embed("intents", "1", until=runner.clock.now())
+    days = [Window(BEGIN + day * 24 * HOUR, BEGIN + (day + 1) * 24 * HOUR) for day in (0, 1)]
+    usual, unusual = [runner.judge_window("intents", "1", day)[0].as_json() for day in days]
+    for answer, is_usual in ((usual, True), (unusual, False)):
+        assert answer["verdict"]["drift"] is True
+        assert set(answer["usual_variation"]) == {"p_value", "finest_p_value", "reference_blocks"}
+        assert (answer["usual_variation"]["p_value"] > 0.05) is is_usual
+        assert answer["actionable"] is not is_usual

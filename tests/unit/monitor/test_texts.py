@@ -121,3 +121,13 @@ def test_attributes_are_read_as_those_of_an_event(tmp_path: Path) -> None:
     assert load_texts(written).attributes == ({"language": "de"}, None)
     with pytest.raises(InputError, match="row 1: field attributes"):
         load_texts(jsonl(tmp_path, {"text": "a", "attributes": ["de"]}))
+
+
+def test_times_are_read_with_their_zone(tmp_path: Path) -> None:
+    rows = [{"text": "a", "timestamp": "1970-01-02T03:59:00Z"}, {"text": "b", "timestamp": "1970-01-02T03:00:00+02:00"}]
+    hours = load_texts(jsonl(tmp_path, *rows)).hours
+    assert hours is not None
+    assert hours.tolist() == [27, 25]
+    for wrong in ("1970-01-02T03:59:00", "yesterday", 5):
+        with pytest.raises(InputError, match="row 1: field timestamp must be ISO 8601 with a zone"):
+            load_texts(jsonl(tmp_path, {"text": "a", "timestamp": wrong}))
