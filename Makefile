@@ -40,7 +40,7 @@ integration: setup ## Run only the tests against real PostgreSQL, Prometheus, ML
 	$(BIN)/pytest -q -m 'integration or browser'
 
 bench: setup ## Run the benchmarks; results go to bench/results
-	for f in bench/capture.py bench/comparison.py bench/memory.py; do $(BIN)/python $$f || exit 1; done
+	for f in capture comparison memory mmd calibration conditional knn_kl; do $(BIN)/python bench/$$f.py || exit 1; done
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis driftwarden-demo
