@@ -18,6 +18,7 @@ from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, floor_to
 from monitor.errors import DriftwardenError
+from monitor.jobs.variation import USUAL
 from monitor.policy import DEFAULTS
 from monitor.results import Loaded, Results
 from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
@@ -32,6 +33,7 @@ from reports.model import (
     WindowVerdict,
 )
 from reports.render import render_report
+from reports.wording import p_phrase
 
 EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "novelty"})
 EVIDENTLY_TEXTS = 2000
@@ -109,12 +111,20 @@ def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alp
         ),
         importance=str(run.payload.get("importance") or ""),
         harm=_harm(run.payload.get("harm")),
+        usual=_usual(run.payload.get("usual_variation")),
         detail=run.error or str(run.payload.get("detail", "")),
     )
 
 
 def _harm(harm: dict[str, Any] | None) -> str:
     return f"{harm['grade']} by {harm['evidence']}, {harm['reason']}" if harm else ""
+
+
+def _usual(variation: dict[str, Any] | None) -> str:
+    if not variation:
+        return ""
+    straying = "No further than" if variation["p_value"] > USUAL else "Further than"
+    return f"{straying} the reference's own hours and weekdays stray ({p_phrase(variation['p_value'])})"
 
 
 def _projection(reference: Sketch, current: Sketch, shown: Window) -> Projection | None:

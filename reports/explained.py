@@ -44,6 +44,8 @@ def explained(window: WindowVerdict) -> str:
         sentences.append(f"What changed: {'; '.join(changes)}.")
     if "small" in window.importance:
         sentences.append("That is less than the policy's practical difference: it wakes nobody.")
+    if window.usual:
+        sentences.append(f"{window.usual}.")
     if window.harm:
         sentences.append(f"Cost: {window.harm}.")
     return " ".join(sentences)

@@ -38,8 +38,8 @@ class WindowVerdict:
     """The verdict on one window [start, end).
 
     status is "ok", "too_little_data" or "failed"; drift and p_value are None where the window was not judged.
-    alpha is the level of the test, n the number of texts compared, importance and harm what the judge says of the
-    drift's size and cost, in its own words. Raises ReportInputError on other statuses.
+    alpha is the level of the test, n the number of texts compared, importance, harm and usual what the judge says of
+    the drift's size, its cost and whether such windows are usual, in its own words. Raises ReportInputError on other statuses.
     """
 
     start: datetime
@@ -53,6 +53,7 @@ class WindowVerdict:
     detail: str = ""
     importance: str = ""
     harm: str = ""
+    usual: str = ""
 
     def __post_init__(self) -> None:
         _require_utc("WindowVerdict", start=self.start, end=self.end)

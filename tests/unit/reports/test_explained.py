@@ -28,6 +28,10 @@ def test_a_small_drift_wakes_nobody_and_a_graded_one_says_its_cost() -> None:
     assert said.endswith("Cost: benign by labels, none fell.")
 
 
+def test_a_usual_window_says_so() -> None:
+    assert "No further than usual (p = 0.4)." in explained(replace(DRIFTED, usual="No further than usual (p = 0.4)"))
+
+
 def test_a_p_value_below_telling_is_not_told_as_a_number() -> None:
     assert "fewer than 1 in 1,000,000" in explained(replace(DRIFTED, p_value=4e-308))
 
