@@ -1,7 +1,8 @@
 """HTTP capture in batches of 100, against the same rows inserted raw by the same driver into the same database.
 
-Raw is `executemany` of the finished rows, a commit per 100 (the durability of a 202) and, for comparison, all in one
-transaction. Raw and HTTP take turns; medians and the ratio of medians are written.
+Raw is `executemany` of the finished rows, a commit per 100 (the durability of a 202): of the rows that capture leaves
+behind (a prediction and its id's key), of the predictions alone, and of these in one transaction. Raw and HTTP take
+turns; medians and the ratio of medians are written.
 
     python bench/capture.py [--events 20000] [--rounds 5] [--clients 4]
 """
@@ -56,7 +57,10 @@ def events(count: int, run: str) -> list[dict]:
     ]
 
 
-def raw(engine: Engine, found: list[dict], *, batch: int) -> float:
+KEYS = "INSERT INTO prediction_keys (model, event_id, content_digest, timestamp) VALUES ({})"
+
+
+def raw(engine: Engine, found: list[dict], *, batch: int, keys: bool = False) -> float:
     dialect = sqlite.dialect() if engine.dialect.name == "sqlite" else engine.dialect
     compiled = insert(Prediction).values(dict.fromkeys(_columns_of(found[0]))).compile(dialect=dialect)
     processors = compiled._bind_processors  # the values a driver is given, made before the clock starts
@@ -67,6 +71,9 @@ def raw(engine: Engine, found: list[dict], *, batch: int) -> float:
     names = compiled.positiontup
     values = [tuple(row[name] for name in names) for row in rows] if names else rows
     statement = str(compiled)
+    mark = "?" if engine.dialect.name == "sqlite" else "%s"
+    keys_statement = KEYS.format(", ".join([mark] * 4))
+    key_rows = [(row["model"], row["event_id"], "d" * 32, row["timestamp"]) for row in rows] if keys else []
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
@@ -75,6 +82,8 @@ def raw(engine: Engine, found: list[dict], *, batch: int) -> float:
             if engine.dialect.name == "sqlite":
                 cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany(statement, values[first : first + batch])
+            if keys:
+                cursor.executemany(keys_statement, key_rows[first : first + batch])
             if engine.dialect.name == "sqlite":
                 cursor.execute("COMMIT")
             else:
@@ -135,11 +144,18 @@ def measure(url: str, *, count: int, rounds: int, clients: int) -> dict[str, obj
     environment = {**os.environ, "DRIFTWARDEN_DATABASE_URL": url, "DRIFTWARDEN_POLICY_FILE": str(policy)}
     command = [sys.executable, "-m", "monitor", "serve", "--no-jobs", "--port", str(port)]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds: dict[str, list[float]] = {"raw_commit_per_100": [], "raw_one_transaction": [], "http": []}
+    seconds: dict[str, list[float]] = {
+        "raw_same_rows_commit_per_100": [],
+        "raw_commit_per_100": [],
+        "raw_one_transaction": [],
+        "http": [],
+    }
     try:
         _wait(port)
         through_http(port, events(1000, "warmup"), clients=clients)
         for turn in range(rounds):
+            same = raw(engine, events(count, f"d{turn}"), batch=BATCH, keys=True)
+            seconds["raw_same_rows_commit_per_100"].append(same)
             seconds["raw_commit_per_100"].append(raw(engine, events(count, f"a{turn}"), batch=BATCH))
             seconds["http"].append(through_http(port, events(count, f"b{turn}"), clients=clients))
             seconds["raw_one_transaction"].append(raw(engine, events(count, f"c{turn}"), batch=count))
@@ -153,6 +169,7 @@ def measure(url: str, *, count: int, rounds: int, clients: int) -> dict[str, obj
     rate = {name: round(count / statistics.median(values)) for name, values in seconds.items()}
     return {
         "events_per_second": rate,
+        "http_to_raw_same_rows_commit_per_100": round(rate["http"] / rate["raw_same_rows_commit_per_100"], 3),
         "http_to_raw_commit_per_100": round(rate["http"] / rate["raw_commit_per_100"], 3),
         "http_to_raw_one_transaction": round(rate["http"] / rate["raw_one_transaction"], 3),
         "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
