@@ -43,7 +43,8 @@ def active(incidents: Sequence[Incident], instant: datetime) -> str | None:
 def strongest(results: Sequence[store.StoredResult]) -> str | None:
     """Return the alarming detector with the smallest p-value."""
     alarming = [result for result in results if result.drift]
-    return min(alarming, key=lambda result: result.p_value).name if alarming else None
+    # permutation p-values end at 1/(B + 1): of those that reach it, the one farthest beyond its threshold
+    return min(alarming, key=lambda one: (one.p_value, -one.statistic / one.threshold)).name if alarming else None
 
 
 def score(
