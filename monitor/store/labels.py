@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from monitor.store.predictions import answered_in
 from monitor.store.tables import Label, Prediction
 
 
@@ -26,14 +27,7 @@ def labelled_answers(
             newest.label("place"),
         )
         .join(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
-        .where(
-            Prediction.model == model,
-            Prediction.version == version,
-            Prediction.timestamp >= start,
-            Prediction.timestamp < end,
-            Prediction.representative,
-            Prediction.label.is_not(None),
-        )
+        .where(*answered_in(model=model, version=version, start=start, end=end))
         .subquery()
     )
     found = session.execute(

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import ColumnExpressionArgument, Connection, Engine, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -364,18 +364,25 @@ def predictions_by_id(session: Session, ids: Sequence[int]) -> dict[int, StoredP
     return held
 
 
+def answered_in(
+    *, model: str, version: str, start: datetime, end: datetime
+) -> tuple[ColumnExpressionArgument[bool], ...]:
+    """Return the conditions of the uniform sample of [start, end) that has an answer."""
+    return (
+        Prediction.model == model,
+        Prediction.version == version,
+        Prediction.timestamp >= start,
+        Prediction.timestamp < end,
+        Prediction.representative,
+        Prediction.label.is_not(None),
+    )
+
+
 def prediction_mix(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> dict[str, int]:
     """Return how many predictions of the uniform sample in [start, end) carry each label."""
     found = session.execute(
         select(Prediction.label, func.count())
-        .where(
-            Prediction.model == model,
-            Prediction.version == version,
-            Prediction.timestamp >= start,
-            Prediction.timestamp < end,
-            Prediction.representative,
-            Prediction.label.is_not(None),
-        )
+        .where(*answered_in(model=model, version=version, start=start, end=end))
         .group_by(Prediction.label)
         .order_by(Prediction.label)
     )
