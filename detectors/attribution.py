@@ -1,5 +1,6 @@
 """Which texts and which words: what a drifted window is made of."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ NEAREST_TEXTS = 3
 WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.05
 LARGEST_EXCESS = 4.0
+HALF = 0.5
 
 
 def drift_scores(
@@ -37,8 +39,8 @@ def drift_scores(
 
     A sum of standardised log-odds of "current": by nearest neighbours in the projection, by the model's confidence
     where predictions are known and, where texts are given (aligned to the sketches' rows), by a cross-fitted logistic
-    regression on their words and by their nearest texts on either side; and of novelty, the weightier the more novel
-    the window is as a whole. It ranks texts for review and tests nothing.
+    regression on their words and by their nearest texts on either side; and of novelty and of how surprising a text's
+    words are, each the weightier the more of it the window has as a whole. It ranks texts for review, tests nothing.
     """
     before, now = (np.asarray(sketch.rows, dtype=np.float64) for sketch in (reference, current))
     if not before.shape[0] or not now.shape[0]:
@@ -51,25 +53,52 @@ def drift_scores(
         if words is not None:
             scores = scores + _standardised(_word_odds(words, before.shape[0], rng=rng))
             scores = scores + _standardised(_text_odds(words, before.shape[0]))
+        surprise = _surprise(reference_texts, current_texts)
+        scores = scores + _excess(*surprise) * _standardised(surprise[1])
     return np.asarray(scores)
 
 
 def _novelty(reference: Sketch, current: Sketch, before: FloatArray, now: FloatArray) -> FloatArray:
-    """Return standardised distances to the nearest known texts (m,), times the window's own excess of novelty.
-
-    The excess is the standard score of the shift of the mean Savage score (0 where negative, at most 4): novelty ranks
-    new texts best, and says nothing where known texts only come in another mix.
-    """
+    """Return standardised distances to the nearest known texts (m,), times the excess of the window's novelty."""
     known = reference.row_novelties.astype(np.float64), current.row_novelties.astype(np.float64)
     if np.isnan(known[0]).any() or np.isnan(known[1]).any():  # a basis of format 1
         return np.zeros(now.shape[0])
-    ranks = rankdata(np.concatenate(known)) / (before.shape[0] + now.shape[0] + 1)
-    savage = -np.log(1 - ranks)
-    shift = savage[before.shape[0] :].mean() - savage[: before.shape[0]].mean()
-    error = float(savage.std()) * np.sqrt(1 / before.shape[0] + 1 / now.shape[0])
-    excess = float(np.clip(shift / error, 0.0, LARGEST_EXCESS)) if error > 0 else 0.0
     distances = _standardised(known[1]) + _standardised(nearest_distances(before, now))
-    return np.asarray(excess * _standardised(distances))
+    return np.asarray(_excess(*known) * _standardised(distances))
+
+
+def _excess(before: FloatArray, now: FloatArray) -> float:
+    """Return how far the upper tail of now (m,) lies above that of before (n,): 0 to 4, in standard errors.
+
+    The standard score of the shift of the mean Savage score. It weighs a score that ranks new texts best and says
+    nothing where known texts only come in another mix.
+    """
+    ranks = rankdata(np.concatenate([before, now])) / (before.size + now.size + 1)
+    savage = -np.log(1 - ranks)
+    shift = savage[before.size :].mean() - savage[: before.size].mean()
+    error = float(savage.std()) * np.sqrt(1 / before.size + 1 / now.size)
+    return float(np.clip(shift / error, 0.0, LARGEST_EXCESS)) if error > 0 else 0.0
+
+
+def _surprise(reference_texts: Sequence[str], current_texts: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    """Return the mean surprise in nats of each text's words under the reference's words, (n,) and (m,).
+
+    Add-half smoothed; a reference text's own words are taken out of the counts, so that both sides are alike.
+    """
+    before, now = ([Counter(_words(text)) for text in texts] for texts in (reference_texts, current_texts))
+    counts: Counter[str] = Counter()
+    for words in before:
+        counts.update(words)
+    total = counts.total() + HALF * (len(counts) + 1)
+
+    def of(words: Counter[str], own: Counter[str]) -> float:
+        size = words.total()
+        if not size:
+            return 0.0
+        left = total - own.total()
+        return sum(count * -math.log((counts[word] - own[word] + HALF) / left) for word, count in words.items()) / size
+
+    return np.array([of(words, words) for words in before]), np.array([of(words, Counter()) for words in now])
 
 
 def _confidence_odds(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> FloatArray:

@@ -72,7 +72,7 @@ def compare_sketches(
     *,
     alpha: float,
     rng: np.random.Generator,
-    permutations: int = 1999,
+    permutations: int = 999,
     minimum: int = MINIMUM,
     baseline_confidence: float | None = None,
 ) -> Comparison | TooLittleData:
