@@ -1,7 +1,6 @@
 """Classifier two-sample test: can a cross-fitted classifier tell current rows from reference rows, and which ones?"""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from detectors.checks import FloatArray
 from detectors.errors import DetectorInputError
-from detectors.permutation import p_value
+from detectors.permutation import dealt_in_blocks, p_value
 from detectors.results import TooLittleData
 from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances
 
@@ -88,7 +87,7 @@ def classifier(
     scores = _cross_fitted(samples, features, folds, sides[None])[0]
     null = [
         host(_auc(samples.xp, _cross_fitted(samples, features, folds, labels), samples.here(labels)))
-        for labels in _permuted(sides, permutations=permutations, rng=rng)
+        for labels in dealt_in_blocks(sides, permutations=permutations, block=BLOCK, rng=rng)
     ]
     auc = float(_auc(samples.xp, scores[None, :], samples.here(sides[None]))[0])
     in_order = np.empty(samples.n)
@@ -161,10 +160,3 @@ def _auc(xp: Any, scores: Array, sides: Array) -> Array:
     ranks = xp.arange(1, n + 1, dtype=xp.float64)
     current = xp.sum(sides, axis=1, dtype=xp.float64)
     return (xp.astype(ranked, xp.float64) @ ranks - current * (current + 1) / 2) / (current * (n - current))
-
-
-def _permuted(
-    sides: npt.NDArray[np.uint8], *, permutations: int, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.uint8]]:
-    for start in range(0, permutations, BLOCK):
-        yield rng.permuted(np.repeat(sides[None], min(BLOCK, permutations - start), axis=0), axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.checks import FloatArray, IntArray
+from detectors.permutation import dealt
 from detectors.samples import Array, Samples, host
 
 TILE_ROWS = 800  # a float32 tile is then 2.5 MB and stays in the processor's cache
@@ -64,7 +65,7 @@ def assignments(bins: Bins, *, permutations: int, rng: np.random.Generator) -> n
     """Return who is "current", (1 + B, s): first as observed, then permuted among the full bins (a subgroup)."""
     full = (bins.positions >= 0).all(axis=1)
     assigned = np.repeat(bins.current[None].astype(np.uint8), permutations + 1, axis=0)
-    assigned[1:, full] = rng.permuted(assigned[1:, full], axis=1)
+    assigned[1:, full] = dealt(assigned[0, full], permutations, rng=rng)
     return assigned
 
 

@@ -9,7 +9,7 @@ from scipy.special import digamma
 from detectors.checks import FloatArray, IntArray, matrix, probability
 from detectors.errors import DetectorInputError
 from detectors.kl import HALF, gaussian_kl, shrunk, unbiased_gaussian_kl
-from detectors.permutation import critical_value, p_value
+from detectors.permutation import critical_value, dealt_in_blocks, p_value
 from detectors.results import DetectorResult, TooLittleData
 
 NEIGHBOURS = 10
@@ -145,12 +145,10 @@ def knn_kl_test(
     if distinct <= neighbours:
         return TooLittleData("distinct rows for nearest neighbours", got=distinct, needed=neighbours + 1)
     graph = _neighbour_graph(np.concatenate(_whitened(before, now)), neighbours, rng=rng)
-    sides = np.repeat([0.0, 1.0], [before.shape[0], now.shape[0]])[None, :]
-    dealt = [_two_odds(graph, sides, neighbours)]
-    for start in range(0, permutations, BLOCK):
-        assignment = np.repeat(sides, min(BLOCK, permutations - start), axis=0)
-        dealt.append(_two_odds(graph, rng.permuted(assignment, axis=1), neighbours))
-    both = np.concatenate(dealt)  # the observed one among them, so that all are standardised alike
+    sides = np.repeat([0.0, 1.0], [before.shape[0], now.shape[0]])
+    permuted = dealt_in_blocks(sides, permutations=permutations, block=BLOCK, rng=rng)
+    observed, null = sides[None, :], [_two_odds(graph, assignment, neighbours) for assignment in permuted]
+    both = np.concatenate([_two_odds(graph, observed, neighbours), *null])  # all are standardised alike
     spread = both.std(axis=0)
     standard = ((both - both.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).max(axis=1)
     p = p_value(float(standard[0]), standard[1:])

@@ -1,14 +1,16 @@
 """One permutation engine: exact nulls for counts and for rows, p = (1 + #{T* >= T}) / (B + 1)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from detectors.checks import FloatArray, IntArray
+from detectors.errors import DetectorInputError
 
 NUMPY_LIMIT = 10**9  # Generator.multivariate_hypergeometric takes fewer observations than this
 TIE = 1e-12  # two statistics closer than this, relatively, are the same number computed in another order
@@ -21,6 +23,7 @@ UNITS = 256  # pooled rows are permuted in about this many equal blocks
 UNITS_OF_A_SIDE = 32
 
 Draw = Callable[[int], FloatArray]
+Mark = TypeVar("Mark", bound=np.generic)
 
 
 def p_value(observed: float, null: FloatArray, *, tie: float = TIE) -> float:
@@ -31,7 +34,7 @@ def p_value(observed: float, null: FloatArray, *, tie: float = TIE) -> float:
     >>> p_value(2.0, np.array([1.0, 2.0, 3.0]))
     0.75
     """
-    slack = tie * max(1.0, abs(observed))
+    slack = tie * max(1.0, abs(_finite(observed)))
     return float((1 + np.count_nonzero(null >= observed - slack)) / (null.size + 1))
 
 
@@ -79,29 +82,34 @@ def thinned_counts(pooled: IntArray, drawn: int, *, permutations: int, rng: np.r
     return inside
 
 
-def permute_rows(
-    statistic: Callable[[FloatArray], FloatArray],
-    *,
-    reference_n: int,
-    current_n: int,
-    permutations: int,
-    rng: np.random.Generator,
-    block: int = 250,
-) -> tuple[float, FloatArray]:
-    """Return the observed statistic and its null under permutation of the pooled rows, reference first.
+def dealt(marks: npt.NDArray[Mark], count: int, *, rng: np.random.Generator) -> npt.NDArray[Mark]:
+    """Return `count` random permutations (count, u) of the marks (u,) that say which side each unit is on."""
+    return rng.permuted(np.broadcast_to(marks, (count, marks.size)), axis=1)
 
-    statistic takes an assignment matrix (b, N) of 0 and 1, 1 marking "current", and returns (b,); it evaluates a
-    block of permutations in one matrix product.
-    """
-    total = reference_n + current_n
-    actual = np.zeros((1, total))
-    actual[0, reference_n:] = 1.0
-    observed = float(statistic(actual)[0])
-    null = np.empty(permutations)
+
+def dealt_in_blocks(
+    marks: npt.NDArray[Mark], *, permutations: int, block: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[Mark]]:
+    """Yield `permutations` of the marks (u,), at most `block` at a time: (b, u)."""
     for start in range(0, permutations, block):
-        assignment = np.repeat(actual, min(block, permutations - start), axis=0)
-        null[start : start + block] = statistic(rng.permuted(assignment, axis=1))
-    return observed, null
+        yield dealt(marks, min(block, permutations - start), rng=rng)
+
+
+def sequential_p_value(observed: float, draw: Draw, *, permutations: int, enough: int) -> float:
+    """Return the p-value of one statistic, drawing no more than it takes: at the `enough`-th exceedance it is told.
+
+    draw(b) returns the statistics of b random permutations (b, 1). With h = enough the p-value is h / l when the h-th
+    exceedance comes at permutation l, else (1 + exceedances) / (B + 1). Source: Besag & Clifford 1991, eq. 2.
+    """
+    _, exceeds = _sampled(np.array([_finite(observed)]), draw, permutations=permutations, enough=enough)
+    return _sequential_p(exceeds[:, 0], permutations=permutations, enough=enough)
+
+
+def _finite(statistic: float) -> float:
+    """Return a statistic; one that is not finite exceeds nothing, and would pass for the rarest of all."""
+    if not math.isfinite(statistic):
+        raise DetectorInputError(f"a statistic must be finite to have a p-value, got {statistic}")
+    return statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +167,8 @@ def joint_test(
         return np.column_stack([test.statistic(before, now) for test, before, now in sides])
 
     def draw(count: int) -> FloatArray:
-        dealt = [
-            rng.permuted(np.broadcast_to(marks, (count, marks.size)), axis=1) @ units
-            for marks, units in groups
-            if marks.size
-        ]
-        return evaluate(np.sum(dealt, axis=0))
+        sums = [dealt(marks, count, rng=rng) @ units for marks, units in groups if marks.size]
+        return evaluate(np.sum(sums, axis=0))
 
     observed = evaluate(np.sum([marks[None, :] @ units for marks, units in groups], axis=0))[0]
     return family_test(observed, draw, weights=weights, alpha=alpha, permutations=permutations)
@@ -221,6 +225,8 @@ def family_test(observed: FloatArray, draw: Draw, *, weights: FloatArray, alpha:
     permutation l, else (1 + exceedances) / (B + 1). With h >= alpha (B + 1), as here, no statistic that could still
     be significant is ever stopped, so decisions are those of all B = `permutations` permutations.
     """
+    for statistic in observed:
+        _finite(float(statistic))
     scale = _Scale.fitted(draw(CALIBRATION))
 
     def scored(statistics: FloatArray) -> FloatArray:

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from detectors.checks import FloatArray, IntArray, matrix, probability
 from detectors.combination import benjamini_yekutieli
 from detectors.errors import DetectorInputError
+from detectors.permutation import dealt, sequential_p_value
 from detectors.results import TooLittleData
 
 MINIMUM = 30
 MOST_VALUES = 50
 ENOUGH = 20  # exceedances after which a p-value is told well enough
-BLOCK = 250
+ROUNDING = 1e-24  # of the squared rows: what is left of equal rows when their mean is taken off
 
 Attributes = Mapping[str, Sequence[str | None]]
 Segment = tuple[tuple[str, str], ...]
@@ -131,21 +132,19 @@ def _tested(before: FloatArray, now: FloatArray, *, permutations: int, rng: np.r
     rows = rows - rows.mean(axis=0)
     n, total = now.shape[0], rows.shape[0]
     scale = 1 / n + 1 / (total - n)  # the rows sum to zero, so one side's sum gives both means
-
-    def squared(assignment: FloatArray) -> FloatArray:
-        return np.asarray(((assignment @ rows * scale) ** 2).sum(axis=1))
-
-    sides = np.zeros((1, total))
-    sides[0, total - n :] = 1.0
-    observed = float(squared(sides)[0])
-    slack = 1e-12 * max(1.0, observed)
-    drawn = exceeded = 0
-    while drawn < permutations and exceeded < ENOUGH:
-        batch = min(BLOCK, permutations - drawn)
-        reached = squared(rng.permuted(np.repeat(sides, batch, axis=0), axis=1)) >= observed - slack
-        stops = np.flatnonzero(exceeded + np.cumsum(reached) >= ENOUGH)
-        batch = int(stops[0]) + 1 if stops.size else batch
-        drawn, exceeded = drawn + batch, exceeded + int(reached[:batch].sum())
-    p = exceeded / drawn if exceeded >= ENOUGH else (1 + exceeded) / (1 + drawn)
     chance = float((rows**2).sum()) / (total - 1) * scale
-    return float(np.sqrt(max(0.0, observed - chance))), p
+    if chance <= ROUNDING * float((before**2).sum() + (now**2).sum()):
+        return 0.0, 1.0
+
+    def in_chance(assignment: FloatArray) -> FloatArray:
+        return np.asarray(((assignment @ rows * scale) ** 2).sum(axis=1, keepdims=True) / chance)
+
+    sides = np.repeat([0.0, 1.0], [total - n, n])
+    observed = float(in_chance(sides[None, :])[0, 0])
+    p = sequential_p_value(
+        observed,
+        lambda count: in_chance(dealt(sides, count, rng=rng)),
+        permutations=permutations,
+        enough=ENOUGH,
+    )
+    return float(np.sqrt(max(0.0, observed - 1) * chance)), p

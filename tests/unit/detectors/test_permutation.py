@@ -9,17 +9,19 @@ from scipy.stats import chisquare, hypergeom, multivariate_hypergeom
 
 from detectors.checks import FloatArray
 from detectors.compare import compare_sketches
+from detectors.errors import DetectorInputError
 from detectors.permutation import (
     Family,
     RowTest,
     alpha_given_baseline,
     count_test,
     critical_value,
+    dealt_in_blocks,
     family_test,
     joint_test,
     p_value,
-    permute_rows,
     permuted_counts,
+    sequential_p_value,
     thinned_counts,
 )
 from detectors.results import Comparison
@@ -91,21 +93,28 @@ def test_the_critical_value_is_where_the_p_value_crosses_alpha() -> None:
     assert p_value(threshold, null) <= 0.05 < p_value(threshold - 0.05, null)
 
 
-def test_row_permutation_agrees_with_a_brute_force_twin() -> None:
-    rng = np.random.default_rng(5)
-    rows = rng.normal(size=(30, 3))
+def test_a_statistic_that_is_not_finite_has_no_p_value() -> None:
+    with pytest.raises(DetectorInputError, match="must be finite to have a p-value, got nan"):
+        p_value(float("nan"), np.zeros(9))
+    with pytest.raises(DetectorInputError, match="got inf"):
+        family_test(np.array([0.0, np.inf]), lambda n: np.zeros((n, 2)), weights=np.ones(2), alpha=0.05, permutations=9)
 
-    def gap(assignment: np.ndarray) -> np.ndarray:
-        n = assignment.sum(axis=1, keepdims=True)
-        return np.linalg.norm(assignment @ rows / n - (1 - assignment) @ rows / (30 - n), axis=1)
 
-    observed, null = permute_rows(gap, reference_n=20, current_n=10, permutations=4000, rng=rng)
-    assert observed == pytest.approx(np.linalg.norm(rows[20:].mean(0) - rows[:20].mean(0)))
-    twin = []
-    for _ in range(4000):
-        order = rng.permutation(30)
-        twin.append(np.linalg.norm(rows[order[:10]].mean(0) - rows[order[10:]].mean(0)))
-    assert null.mean() == pytest.approx(np.mean(twin), rel=0.03)
+def test_a_sequential_p_value_is_told_at_the_exceedance_that_suffices_and_else_counts_all() -> None:
+    values = iter(np.tile([3.0, 1.0, 1.0, 1.0], 100))
+
+    def draw(count: int) -> FloatArray:
+        return np.array([[next(values)] for _ in range(count)])
+
+    assert sequential_p_value(2.0, draw, permutations=400, enough=10) == pytest.approx(10 / 37)
+    values = iter(np.tile([3.0, 1.0, 1.0, 1.0], 100))
+    assert sequential_p_value(2.0, draw, permutations=36, enough=10) == pytest.approx(10 / 37)
+
+
+def test_blocks_hold_every_permutation_and_keep_the_marks() -> None:
+    blocks = list(dealt_in_blocks(np.array([0, 0, 1]), permutations=7, block=3, rng=np.random.default_rng(0)))
+    assert [block.shape for block in blocks] == [(3, 3), (3, 3), (1, 3)]
+    assert all((block.sum(axis=1) == 1).all() for block in blocks)
 
 
 def mean_gap(rows: FloatArray, reference_n: int) -> RowTest:
