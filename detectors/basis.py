@@ -74,6 +74,13 @@ class Basis:
         checked = matrix("embeddings", embeddings, columns=self.mean.size)
         return np.asarray((checked - self.mean) @ self.components)
 
+    def embedding_of(self, rows: FloatArray) -> FloatArray:
+        """Return the embeddings (n, d) that project to these rows (n, k) and lie within the kept components.
+
+        What an embedding holds outside the components is not in a projection: there the baseline's mean stands in.
+        """
+        return np.asarray(self.mean + rows @ np.linalg.pinv(self.components))
+
     def cell_of(self, rows: FloatArray) -> IntArray:
         """Return the nearest centroid (n,) of projected rows (n, k)."""
         squared = (self.centroids**2).sum(axis=1) - 2 * rows @ self.centroids.T

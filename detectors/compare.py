@@ -8,23 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.checks import FloatArray, IntArray
-from detectors.cosine import lifted_cosine_distance
+from detectors.cosine import centroid_cosines, lifted_cosine_distance
 from detectors.errors import DetectorInputError
 from detectors.kl import cells_kl, counts_js, gaussian_kl, shrunk, smoothed
 from detectors.novelty import novelty_shift
 from detectors.permutation import RowTest, Tested, alpha_given_baseline, count_test, joint_test
 from detectors.results import CellShift, Comparison, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
-from detectors.univariate import anderson_darling, ks_distance, total_variation, upper_excess
+from detectors.univariate import anderson_darling, ks_distance, pooled_bins, total_variation, upper_excess
 
 MINIMUM = 50
 NOVELTY_SHARE = 0.6  # of alpha; the others share the rest evenly. Why: docs/math/verdict.md
 GAUSSIAN_DIMENSION = 32
 SAMPLE_SUFFICES = 0.8  # a histogram is judged on the sampled rows where they hold this share of all texts' information
+COSINE_DIGITS = 4  # copies of one text, embedded in other batches, stay one value
 EFFECTS = {
     "kl_cells": "share of texts that moved between the baseline's cells, 0 to 1",
     "kl_gaussian": "how many times as widely the current embeddings spread as the reference's, 1 is alike",
     "cosine": "how far the mean embedding moved, in standard deviations of the baseline, beyond chance",
+    "cosine_spread": "share of texts, at least, that came nearer to the baseline's centre or went farther off, 0 to 1",
     "novelty": "share of the window's texts, at least, that are less like the baseline than its own texts, 0 to 1",
     "js_classes": "share of texts that changed predicted class, 0 to 1",
     "js_confidence": "share of texts that changed bin of confidence, 0 to 1",
@@ -120,6 +122,7 @@ def _judged(
     rows = np.concatenate([reference.rows, current.rows]).astype(np.float64)
     sizes = (reference.rows.shape[0], current.rows.shape[0])
     joint = {"kl_gaussian": _gaussian_test(rows, *sizes), "cosine": _cosine_test(rows, *sizes)}
+    spread, joint["cosine_spread"] = _cosine_spread(rows, sizes[0])
     joint |= {name: one.as_row_test() for name, one in histograms.items() if one.in_sample(sizes)}
     shares = _shares_of_alpha((*joint, *(name for name in histograms if name not in joint)))
     weight = sum(shares[name] for name in joint)
@@ -140,9 +143,11 @@ def _judged(
             drawn = max(permutations, math.ceil(2 / share) - 1)  # fewer could never reach its share
             tested[name] = count_test(one.statistic, one.before, one.now, alpha=share, permutations=drawn, rng=rng)
             p_values.append(tested[name].p_value / shares[name])
-    units = {"kl_gaussian": "nats", "cosine": "distance", **{name: one.unit for name, one in histograms.items()}}
+    units = {"kl_gaussian": "nats", "cosine": "distance", "cosine_spread": "A²"}
+    units |= {name: one.unit for name, one in histograms.items()}
     effects = {name: one.size_of_effect() for name, one in histograms.items()}
     effects |= {"kl_gaussian": _spread_ratio(reference, current), "cosine": _mean_shift(reference, current)}
+    effects["cosine_spread"] = spread
     results = tuple(_result(name, tested[name], units[name], effects[name]) for name in EFFECTS if name in tested)
     return results, min(1.0, *p_values)
 
@@ -184,6 +189,14 @@ def _shares_of_alpha(names: tuple[str, ...]) -> dict[str, float]:
 
 def _cosine_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
     return RowTest(rows, lambda before, now: lifted_cosine_distance(before / reference_n, now / current_n))
+
+
+def _cosine_spread(rows: FloatArray, reference_n: int) -> tuple[float, RowTest]:
+    """Return the effect and the test of how the sampled texts' cosines to the baseline's centroid are spread."""
+    bins = pooled_bins(np.round(centroid_cosines(rows), COSINE_DIGITS))
+    indicators = np.eye(int(bins.max()) + 1)[bins]
+    effect = ks_distance(indicators[:reference_n].sum(axis=0), indicators[reference_n:].sum(axis=0))
+    return float(effect), RowTest(indicators, anderson_darling)
 
 
 def _gaussian_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:

@@ -108,6 +108,7 @@ def _judge_files(
             current=current,
             reference_texts={int(i): text for i, text in zip(reference.sketch.row_ids, reference.texts, strict=False)},
             current_texts=dict(enumerate(now.texts)),
+            basis=reference.basis,
         ),
         alpha=alpha,
         permutations=PERMUTATIONS,

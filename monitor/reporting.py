@@ -35,7 +35,7 @@ from reports.model import (
 from reports.render import render_report
 from reports.wording import p_phrase
 
-EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "novelty"})
+EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "cosine_spread", "novelty"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
 REPORT_TIME = "%Y-%m-%dT%H%MZ"
@@ -112,6 +112,7 @@ def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alp
         importance=str(run.payload.get("importance") or ""),
         harm=_harm(run.payload.get("harm")),
         usual=_usual(run.payload.get("usual_variation")),
+        raw_cosine=run.payload.get("shown", {}).get("raw_cosine"),
         detail=run.error or str(run.payload.get("detail", "")),
     )
 

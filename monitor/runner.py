@@ -121,6 +121,7 @@ class Runner(Results):
                 mismatched=sum(part.token_mismatched for part in parts),
                 tolerance=policy.drift.token_mismatch_tolerance,
             ),
+            basis=loaded.basis,
         )
         rng = np.random.default_rng(chosen_seed)
         judgement = judge(

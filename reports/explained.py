@@ -7,6 +7,7 @@ MEANING = {
     "kl_cells": "An alarm means: texts moved between the baseline's cells.",
     "kl_gaussian": "An alarm means: the centre or spread of the embeddings changed.",
     "cosine": "An alarm means: the mean embedding turned.",
+    "cosine_spread": "An alarm means: texts are more alike the baseline's typical text, or less, than they were.",
     "novelty": "An alarm means: some texts are unlike anything the baseline holds.",
     "js_classes": "An alarm means: the mix of predicted classes changed.",
     "js_confidence": "An alarm means: the model is more, or less, sure than it was.",
@@ -18,6 +19,7 @@ MEANING = {
 }
 SHARES = {
     "novelty": "at least {} of the texts are unlike the baseline's",
+    "cosine_spread": "at least {} of the texts came nearer to the baseline's typical text or went farther off",
     "kl_cells": "{} of the texts moved to other cells",
     "js_classes": "{} of the predictions moved to other classes",
     "js_confidence": "{} of the predictions changed in confidence",

@@ -39,8 +39,8 @@ class WindowVerdict:
 
     status is "ok", "too_little_data" or "failed"; drift and p_value are None where the window was not judged.
     alpha is the level of the test, n the number of texts compared, importance, harm and usual what the judge says of
-    the drift's size, its cost and whether such windows are usual, in its own words. Raises ReportInputError on other
-    statuses.
+    the drift's size, its cost and whether such windows are usual, in its own words. raw_cosine is that of the two mean
+    embeddings, shown and without a part in the verdict. Raises ReportInputError on other statuses.
     """
 
     start: datetime
@@ -55,6 +55,7 @@ class WindowVerdict:
     importance: str = ""
     harm: str = ""
     usual: str = ""
+    raw_cosine: float | None = None
 
     def __post_init__(self) -> None:
         _require_utc("WindowVerdict", start=self.start, end=self.end)

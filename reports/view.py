@@ -13,6 +13,7 @@ from reports.wording import (
     WORDS,
     kind_of,
     p_text,
+    raw_cosine_text,
     segment_name,
     share_text,
     significant,
@@ -32,6 +33,7 @@ class WindowView:
     n: str
     detectors: tuple[str, ...]
     explained: str
+    shown: str
     detail: str
 
 
@@ -178,6 +180,7 @@ def _window(one: WindowVerdict) -> WindowView:
         n=f"{one.n:,}",
         detectors=tuple(_alarm(row) for row in sorted(one.detectors, key=lambda row: row.p_value) if row.drift),
         explained=explained(one),
+        shown=raw_cosine_text(one.raw_cosine) if kind == DRIFT and one.raw_cosine is not None else "",
         detail=one.detail,
     )
 

@@ -68,3 +68,12 @@ def share_text(share: float) -> str:
     if 0 < share < 0.0005:
         return "<0.1%"
     return f"{share:.1%}".replace(".0%", "%")
+
+
+def raw_cosine_text(raw_cosine: float) -> str:
+    """Return the raw cosine in words that leave no doubt about what it decides.
+
+    >>> raw_cosine_text(0.99871234)
+    'raw cosine of the two mean embeddings: 0.9987 (shown for comparison, never decides)'
+    """
+    return f"raw cosine of the two mean embeddings: {raw_cosine:.4f} (shown for comparison, never decides)"

@@ -168,7 +168,7 @@ def _print_table(judged: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from reports.wording import p_phrase, p_text
+    from reports.wording import p_phrase, p_text, raw_cosine_text
 
     console = Console()
     counts = f"{judged['reference']['n']} reference and {judged['current']['n']} current texts"
@@ -190,6 +190,9 @@ def _print_table(judged: dict[str, Any]) -> None:
         return
     word = "DRIFT" if verdict["drift"] else "no drift"
     console.print(f"{word}: {p_phrase(verdict['p_value'])} at alpha = {verdict['alpha']:g}, {counts}")
+    raw_cosine = judged["shown"]["raw_cosine"]
+    if raw_cosine is not None:
+        console.print(f"  {raw_cosine_text(raw_cosine)}", highlight=False)
     if verdict["drift"]:
         console.print(f"  {_harm_text(judged['harm'])}")
         for cell in judged["cells"]:

@@ -9,7 +9,9 @@ import numpy as np
 from scipy.stats import binom
 
 from detectors.attribution import cell_keywords, drift_scores
+from detectors.basis import Basis
 from detectors.compare import SHARE_EFFECTS, compare_sketches
+from detectors.cosine import raw_cosine
 from detectors.harm import Grade, Harm
 from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
@@ -36,13 +38,17 @@ class TokenCheck:
 
 @dataclass(frozen=True, slots=True)
 class DriftInputs:
-    """What a window is judged on; texts by row id, empty where retention has taken them."""
+    """What a window is judged on; texts by row id, empty where retention has taken them.
+
+    basis is the baseline's own, by which the raw mean embeddings are told; without it they are not.
+    """
 
     reference: Sketch
     current: Sketch
     reference_texts: Mapping[int, str]
     current_texts: Mapping[int, str]
     tokens: TokenCheck | None = None
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Judgement:
     effect is the largest share of texts that an alarming detector says has changed, None where none says; importance
     holds it against the policy's floor; alarm says by which promise the verdict's drift is one; harm grades what a
     drift costs, None without drift; segments are those found to have drifted;
+    raw_cosine is that of the two mean embeddings within the basis's components: shown, and never decides;
     usual_variation tells how usual the window is for its hours of the week, None where that is not known or not asked.
     """
 
@@ -71,6 +78,7 @@ class Judgement:
     harm: Harm | None = None
     segments: tuple[dict[str, Any], ...] = ()
     usual_variation: UsualVariation | None = None
+    raw_cosine: float | None = None
 
     @property
     def actionable(self) -> bool:
@@ -103,6 +111,7 @@ class Judgement:
             "segments": list(self.segments),
             "usual_variation": None if self.usual_variation is None else asdict(self.usual_variation),
             "examples": list(self.examples),
+            "shown": {"raw_cosine": self.raw_cosine},
             "detail": self.detail,
         }
 
@@ -127,8 +136,9 @@ def judge_tokens(check: TokenCheck, *, alpha: float) -> DetectorResult:
 def enough_permutations(alpha: float) -> int:
     """Return how many permutations let every detector alarm at its share of alpha, with a factor of 2 to spare.
 
-    A permutation p-value is at least 1/(B + 1). Half of alpha goes to at most 5 such detectors, so with fewer than
-    10/alpha permutations no shift, however large, could ever be drift.
+    A permutation p-value is at least 1/(B + 1). Novelty has three fifths of alpha and ten others share the rest; where
+    all histograms are tested apart, the joint family is left with three tenths of that (kl_gaussian, cosine and
+    cosine_spread): 0.12 alpha. With fewer than 8.4/alpha permutations no shift, however large, could be its drift.
 
     >>> enough_permutations(0.01)
     1999
@@ -191,7 +201,15 @@ def judge(
         alarm=alarm,
         effect=effect,
         importance=_importance(drift, effect, floor=floor),
+        raw_cosine=_raw_cosine(inputs),
     )
+
+
+def _raw_cosine(inputs: DriftInputs) -> float | None:
+    if inputs.basis is None:
+        return None
+    reference, current = (side.total / side.n for side in (inputs.reference, inputs.current))
+    return raw_cosine(inputs.basis.embedding_of(reference), inputs.basis.embedding_of(current))
 
 
 def _share_changed(detectors: Sequence[DetectorResult]) -> float | None:

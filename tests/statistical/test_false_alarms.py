@@ -106,6 +106,26 @@ def test_a_twentieth_of_unlike_texts_is_seen_in_most_windows_and_mostly_by_novel
     assert found["novelty"] >= 0.9 * found["verdict"], found
 
 
+def test_texts_that_came_nearer_to_the_centre_are_seen_by_the_spread_of_cosines_where_novelty_cannot() -> None:
+    runs, found = 20, Counter[str]()
+    for run in range(runs):
+        rng = np.random.default_rng([4, run])
+        fitted = contaminated(rng, 500, 0)
+        basis = fit_basis(fitted, rng=rng)
+        reference = fold(basis, contaminated(rng, 500, 0), row_ids=np.arange(500))
+        centre = fitted.mean(axis=0)
+        nearer = centre + 0.9 * (contaminated(rng, 500, 0) - centre)
+        compared = compare_sketches(
+            reference, fold(basis, nearer, row_ids=np.arange(500)), alpha=ALPHA, rng=rng, permutations=199
+        )
+        assert isinstance(compared, Comparison)
+        found["verdict"] += compared.verdict.drift
+        found.update(result.name for result in compared.detectors if result.p_value <= ALPHA)
+    assert found["cosine_spread"] >= 0.8 * runs, found
+    assert found["verdict"] >= 0.6 * runs, found
+    assert found["novelty"] <= 1, found
+
+
 def test_most_careful_baselines_alarm_at_most_alpha_however_many_windows_they_judge() -> None:
     baselines, windows = 32, 16
     rates = {None: np.zeros(baselines), 0.9: np.zeros(baselines)}

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import entropy
+from scipy.stats import entropy, ks_2samp
 
 from detectors.attribution import cell_keywords, drift_scores
-from detectors.compare import EFFECTS, compare_sketches
+from detectors.compare import EFFECTS, NOVELTY_SHARE, _shares_of_alpha, compare_sketches
 from detectors.errors import DetectorInputError
 from detectors.kl import gaussian_kl, js_divergence, kl_divergence
 from detectors.results import Comparison, TooLittleData
@@ -173,6 +173,41 @@ def test_effects_are_the_shares_that_were_injected(basis: Basis) -> None:
     assert effects["cosine"] == pytest.approx(moved, rel=0.15)
     assert effects["kl_gaussian"] is not None
     assert 1.0 < effects["kl_gaussian"] < 1.3  # a mixture is wider in the one direction of the shift
+
+
+def test_texts_that_narrow_and_widen_at_once_are_seen_by_the_spread_of_cosines(basis: Basis) -> None:
+    reference = fold(basis, texts_like(np.random.default_rng(51), 800), row_ids=ids(800))
+    rows = texts_like(np.random.default_rng(52), 800)
+    # half come nearer and half go farther off: mean and covariance stay, and nothing is farther than the basis knows
+    reach = np.where(np.arange(800) % 2 == 0, 0.75, np.sqrt(2 - 0.75**2))
+    current = fold(basis, basis.mean + (rows - basis.mean) * reach[:, None], row_ids=ids(800))
+    found = compare_sketches(reference, current, alpha=0.05, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    named = {result.name: result for result in found.detectors}
+    assert named["cosine_spread"].drift
+    assert not named["cosine"].drift
+    nearer = [np.linalg.norm(sketch.rows.astype(float), axis=1) for sketch in (reference, current)]
+    assert named["cosine_spread"].effect == pytest.approx(float(ks_2samp(*nearer).statistic), abs=1 / 32)
+    assert EFFECTS["cosine_spread"].startswith("share of texts, at least")
+
+
+def test_copies_of_a_text_that_differ_by_rounding_are_no_drift(basis: Basis) -> None:
+    rng = np.random.default_rng(53)
+    sides = []
+    for noise in (0.0, 1e-6):
+        rows = texts_like(rng, 400)
+        rows[:160] = texts_like(np.random.default_rng(54), 1) + noise
+        sides.append(fold(basis, rows, row_ids=ids(400)))
+    found = compare_sketches(*sides, alpha=0.05, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    assert next(one for one in found.detectors if one.name == "cosine_spread").p_value > 0.05
+
+
+def test_novelty_keeps_three_fifths_of_alpha_and_all_others_share_the_rest_evenly() -> None:
+    shares = _shares_of_alpha(tuple(EFFECTS))
+    assert shares.pop("novelty") == NOVELTY_SHARE == 0.6
+    assert list(shares.values()) == pytest.approx([0.4 / (len(EFFECTS) - 1)] * (len(EFFECTS) - 1))
+    assert "cosine_spread" in shares
 
 
 def test_a_window_larger_than_its_sample_is_judged_on_all_its_counts(basis: Basis) -> None:

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.stats import chi2_contingency, ks_2samp
 
-from detectors.univariate import anderson_darling, chi_square, ks_distance, psi, total_variation, upper_excess
+from detectors.errors import DetectorInputError
+from detectors.univariate import (
+    anderson_darling,
+    chi_square,
+    ks_distance,
+    pooled_bins,
+    psi,
+    total_variation,
+    upper_excess,
+)
 
 counts = npst.arrays(np.int64, 6, elements=st.integers(0, 40))
 STATISTICS = (total_variation, ks_distance, upper_excess, chi_square, anderson_darling, psi)
@@ -56,3 +65,23 @@ def test_empty_bins_and_a_single_bin_are_finite() -> None:
     for statistic in STATISTICS:
         assert np.isfinite(statistic(np.array([3.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0])))
         assert np.isfinite(statistic(np.array([3.0]), np.array([2.0])))
+
+
+def test_pooled_bins_hold_alike_many_keep_ties_together_and_follow_the_order() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=640)
+    found = pooled_bins(values)
+    assert np.bincount(found).tolist() == [20] * 32
+    assert (np.diff(found[np.argsort(values)]) >= 0).all()
+    order = rng.permutation(640)
+    assert np.array_equal(pooled_bins(values[order]), found[order])
+    tied = pooled_bins(np.repeat([3.0, 1.0, 2.0], [500, 40, 40]))
+    assert [set(part) for part in np.split(tied, [500, 540])] == [{2}, {0}, {1}]
+    assert pooled_bins(np.ones(9)).tolist() == [0] * 9
+
+
+def test_values_that_have_no_quantiles_are_refused() -> None:
+    with pytest.raises(DetectorInputError, match="got nan at 1"):
+        pooled_bins([1.0, np.nan])
+    with pytest.raises(DetectorInputError, match="need a value and two bins, got 0 and 32"):
+        pooled_bins([])

@@ -139,6 +139,8 @@ def test_rerunning_a_window_gives_the_same_row(runner: Runner) -> None:
     judgement, _, seed = runner.judge_window("intents", "1", Window(BEGIN, BEGIN + HOUR))
     assert seed == first.seed
     assert judgement.as_json() == first.payload
+    assert first.payload["shown"]["raw_cosine"] == pytest.approx(1.0, abs=0.2)
+    assert "raw_cosine" not in {one.name for one in judgement.detectors}
 
 
 def test_few_texts_are_insufficient_evidence_and_no_texts_too(runner: Runner) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reports.explained import explained
+from detectors.compare import EFFECTS
+from reports.explained import MEANING, SHARES, SIZES, explained
 from reports.model import DetectorRow, WindowVerdict
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -45,3 +46,14 @@ def test_a_wrong_tokenizer_is_told_by_its_share_and_an_unknown_detector_not_at_a
     tokenizer = DetectorRow("tokenizer", 0.25, "ratio", 1e-9, 0.01, True)
     other = DetectorRow("later", 1.0, "x", 1e-9, 0.01, True, 0.5)
     assert "25% of the texts were tokenised otherwise." in explained(replace(DRIFTED, detectors=(tokenizer, other)))
+
+
+def test_every_detector_of_the_verdict_is_explained_and_its_effect_told() -> None:
+    assert set(EFFECTS) <= set(MEANING)
+    assert set(EFFECTS) == set(SHARES) | set(SIZES)
+
+
+def test_the_spread_of_cosines_is_told_as_a_share_of_texts() -> None:
+    spread = DetectorRow("cosine_spread", 4.2, "A²", 0.001, 2.5, True, 0.12)
+    said = explained(replace(DRIFTED, detectors=(spread,)))
+    assert "at least 12% of the texts came nearer to the baseline's typical text or went farther off." in said

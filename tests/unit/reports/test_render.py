@@ -170,3 +170,12 @@ def test_drifted_segments_stand_in_a_table_and_their_values_are_escaped(report: 
     assert "language = &lt;de&gt;, channel = chat" in page
     for told in ("1,310", "255", "0.421", "0.0021"):
         assert f'<td class="number">{told}</td>' in page
+
+
+def test_a_drifted_window_shows_the_raw_cosine_as_never_deciding_and_a_calm_one_does_not(
+    report: ReportInput, verdict: Callable[..., WindowVerdict]
+) -> None:
+    told = "raw cosine of the two mean embeddings: 0.9987 (shown for comparison, never decides)"
+    assert told in render_report(replace(report, verdicts=(verdict(0, p_value=0.001, raw_cosine=0.99871),)))
+    assert "raw cosine" not in render_report(replace(report, verdicts=(verdict(0, raw_cosine=0.99871),)))
+    assert "raw cosine" not in render_report(report)

@@ -44,8 +44,11 @@ def test_no_drift_is_0_drift_is_3_and_the_answer_has_its_shape(
     assert all(one["p_value"] > 0 for one in answer["detectors"])
     driftwarden(monkeypatch, *files, str(moved), "--json")
     assert capsys.readouterr().out == first
+    assert -1 <= answer["shown"]["raw_cosine"] <= 1
     assert driftwarden(monkeypatch, *files, str(moved)) == 3
-    assert "DRIFT" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "DRIFT" in told
+    assert "(shown for comparison, never decides)" in told
 
 
 def test_a_small_alpha_can_still_find_a_large_shift(
@@ -310,6 +313,6 @@ def test_compared_texts_name_the_segment_that_drifted(
 
     files = ("--reference", write("a.jsonl", words, 400), "--current", write("b.jsonl", new, 200))
     assert driftwarden(monkeypatch, "compare", "--model", str(checkpoint), *files) == 3
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     assert "segment language = de: effect" in told
     assert "language = en" not in told
