@@ -65,7 +65,8 @@ def classifier(
     a column more in the same matrix products, and p = (1 + #{AUC* >= AUC}) / (B + 1) is exact for exchangeable rows.
 
     Arrays are numpy or torch, float32 or float64, computed in that precision on their device, normal equations solved
-    in float64. Time O((n + m) p (p + B) + p³) for p = d + 256; memory O((n + m) p). Returns TooLittleData below
+    in float64 (float16 on both sides: in float32). Folds go by the order of the rows: another order is another draw, as
+    another seed is. Time O((n + m) p (p + B) + p³) for p = d + 256; memory O((n + m) p). Returns TooLittleData below
     `minimum` rows a side or without two distinct rows. Raises DetectorInputError.
 
     Source: Lopez-Paz & Oquab 2017, sec. 3 (the test); Friedman 2003 (any classifier score as a statistic, permuted).

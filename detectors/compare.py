@@ -121,7 +121,7 @@ def _judged(
     histograms = {one.name: one for one in _histograms(reference, current)}
     rows = np.concatenate([reference.rows, current.rows]).astype(np.float64)
     sizes = (reference.rows.shape[0], current.rows.shape[0])
-    joint = {"kl_gaussian": _gaussian_test(rows, *sizes), "cosine": _cosine_test(rows, *sizes)}
+    joint = {"kl_gaussian": _gaussian_test(rows - rows.mean(axis=0), *sizes), "cosine": _cosine_test(rows, *sizes)}
     spread, joint["cosine_spread"] = _cosine_spread(rows, sizes[0])
     joint |= {name: one.as_row_test() for name, one in histograms.items() if one.in_sample(sizes)}
     shares = _shares_of_alpha((*joint, *(name for name in histograms if name not in joint)))

@@ -63,8 +63,10 @@ def mmd(
     so that the p-value is exact for exchangeable rows: (1 + #{T* >= T}) / (B + 1).
 
     Arrays are numpy or torch, float32 or float64, and are computed in that precision on their device, sums in
-    float64. More than 512 rows permute in bins of `bin_width` rows of one side (by default as many as leave 512
-    bins, and 64 on the smaller side): as exact, hardly less powerful, and B permutations cost no more than one.
+    float64 (float16 on both sides: in float32). More than 512 rows permute in bins of `bin_width` rows of one side (by
+    default as many as leave 512 bins, and 64 on the smaller side): as exact, hardly less powerful, and B permutations
+    cost no more than one. Permutations go by the order of the rows: another order is another draw, as another seed is,
+    and may let another of two like kernels speak.
 
     Time O((n + m)² d + d³ + B s²) for s bins; memory O(tile_rows² + d² + B s) beside two copies of the rows.
     Returns TooLittleData below `minimum` rows a side or without two distinct rows. Raises DetectorInputError.

@@ -134,7 +134,9 @@ def knn_kl_test(
     statistic is the larger of both, each in standard deviations of its permutation null. The balls do not depend on
     sides: they are found once, dealing sides anew is a sparse matrix product, and the p-value is exact for
     exchangeable rows. Rows are shuffled first: else equal rows would be neighbours in the order they came, reference
-    first. Source: Henze 1988 and Schilling 1986 for the test; Phipson & Smyth 2010 for p; docs/math/kl.md for both.
+    first. The unit is the drawn null's own deviation, so another order of the rows moves the statistic as another seed
+    does, by about 1/sqrt(permutations). Source: Henze 1988 and Schilling 1986 for the test; Phipson & Smyth 2010 for p;
+    docs/math/kl.md for both.
     """
     probability("alpha", alpha)
     before, now = _sides(reference, current)

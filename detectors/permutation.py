@@ -201,7 +201,14 @@ def count_test(
     permutations: int,
     rng: np.random.Generator,
 ) -> Tested:
-    """Test one statistic of counts (b,), however many texts they count, by its exact null; see `permuted_counts`."""
+    """Test one statistic of counts (b,), however many texts they count, by its exact null; see `permuted_counts`.
+
+    Raises DetectorInputError for counts of unlike shapes or a side that counts nothing.
+    """
+    if reference.shape != current.shape or min(reference.sum(), current.sum()) < 1:
+        raise DetectorInputError(
+            f"both sides must count something in the same bins, got {reference.tolist()} and {current.tolist()}"
+        )
     pooled = reference + current
 
     def draw(count: int) -> FloatArray:
@@ -302,7 +309,9 @@ class _Scale:
         return cls(mean, deviation, np.clip(skew, 0.05, 3.0))
 
     def scores(self, statistics: FloatArray) -> FloatArray:
-        standardised = (statistics - self.mean) / self.deviation
+        gaps = statistics - self.mean
+        told = np.abs(gaps) > SCORE_TIE * np.maximum(1.0, np.abs(self.mean))  # less is rounding, not evidence
+        standardised = np.where(told, gaps, 0.0) / self.deviation
         normal = 6 / self.skew * (np.cbrt(self.skew * standardised / 2 + 1) - 1) + self.skew / 6
         return np.asarray(-log_ndtr(-normal))
 

@@ -48,6 +48,7 @@ def pooled_samples(reference: Any, current: Any, *, minimum: int) -> Samples | T
     """Return reference (n, d) and current (m, d) pooled, or TooLittleData below `minimum` rows a side or two kinds.
 
     Both are numpy arrays (or nested lists) or both torch tensors, float32 or float64; integers become float64.
+    Float16 on both sides is computed in float32; on one side it is refused: the rounding alone tells the sides apart.
     Raises DetectorInputError naming rank, width, dtype or the entry that is not finite.
     """
     if minimum < 2:
@@ -57,6 +58,11 @@ def pooled_samples(reference: Any, current: Any, *, minimum: int) -> Samples | T
         xp = array_namespace(*sides)
     except TypeError as error:
         raise DetectorInputError(f"reference and current must be of one array library: {error}") from error
+    halves = [side.dtype == xp.float16 for side in sides]
+    if any(halves) and not all(halves):
+        dtypes = " and current ".join(str(side.dtype) for side in sides)
+        raise DetectorInputError(f"reference is {dtypes}: half precision on one side is false drift")
+    sides = [xp.astype(side, xp.float32) if half else side for side, half in zip(sides, halves, strict=True)]
     widths = [side.shape[1] for side in sides]
     if widths[0] != widths[1] or not widths[0]:
         raise DetectorInputError(f"reference and current must share a positive width, got {widths[0]} and {widths[1]}")
@@ -123,8 +129,8 @@ def _checked(name: str, values: Any) -> Array:
         raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
     if xp.isdtype(array.dtype, "integral"):
         return xp.astype(array, xp.float64)
-    if array.dtype not in (xp.float32, xp.float64):
-        raise DetectorInputError(f"{name} must be float32 or float64, got {array.dtype}: half precision is false drift")
+    if array.dtype not in (xp.float16, xp.float32, xp.float64):
+        raise DetectorInputError(f"{name} must be float16, float32 or float64, got {array.dtype}")
     finite = xp.isfinite(array)
     if not bool(xp.all(finite)):
         where = [int(index[0]) for index in xp.nonzero(~finite)]

@@ -9,7 +9,7 @@ from detectors.attribution import cell_keywords, drift_scores
 from detectors.compare import EFFECTS, NOVELTY_SHARE, _shares_of_alpha, compare_sketches
 from detectors.errors import DetectorInputError
 from detectors.kl import gaussian_kl, js_divergence, kl_divergence
-from detectors.results import Comparison, TooLittleData
+from detectors.results import Comparison
 from detectors.sketch import Basis, Sketch, fit_basis, fold, merge
 
 WIDTH = 48
@@ -68,12 +68,6 @@ def test_a_shift_is_found_and_its_cells_are_named(basis: Basis) -> None:
     assert np.mean(top >= 400) >= 0.8
 
 
-def test_the_same_seed_gives_the_same_verdict(basis: Basis) -> None:
-    sides = [fold(basis, texts_like(np.random.default_rng(s), 200), row_ids=ids(200)) for s in (1, 2)]
-    first, second = (compare_sketches(*sides, alpha=0.05, rng=np.random.default_rng(3)) for _ in range(2))
-    assert first == second
-
-
 def test_changed_predictions_are_found_although_texts_are_alike(basis: Basis) -> None:
     rows = [texts_like(np.random.default_rng(s), 400) for s in (11, 2)]
     reference = fold(basis, rows[0], row_ids=ids(400), classes=np.repeat([0, 1], 200))
@@ -81,13 +75,6 @@ def test_changed_predictions_are_found_although_texts_are_alike(basis: Basis) ->
     found = compare_sketches(reference, current, alpha=0.01, rng=np.random.default_rng(1))
     assert isinstance(found, Comparison)
     assert {result.name for result in found.detectors if result.drift} == {"js_classes"}
-
-
-def test_few_texts_are_too_little_data_and_not_a_verdict(basis: Basis) -> None:
-    reference = fold(basis, texts_like(np.random.default_rng(1), 200), row_ids=ids(200))
-    current = fold(basis, texts_like(np.random.default_rng(2), 12), row_ids=ids(12))
-    answer = compare_sketches(reference, current, alpha=0.05, rng=np.random.default_rng(0))
-    assert answer == TooLittleData("current texts", got=12, needed=50)
 
 
 @pytest.mark.parametrize(

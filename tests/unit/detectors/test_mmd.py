@@ -110,12 +110,6 @@ def test_the_p_value_is_that_of_all_permutations_when_they_can_be_counted() -> N
     assert judged(reference, current, permutations=20_000).p_value == pytest.approx(0.1, abs=0.008)
 
 
-def test_the_same_seed_gives_the_same_result() -> None:
-    rng = np.random.default_rng(2)
-    reference, current = rng.normal(size=(60, 5)), rng.normal(size=(80, 5))
-    assert judged(reference, current) == judged(reference, current)
-
-
 def test_a_shift_is_found_and_the_kernel_that_spoke_explains_it() -> None:
     rng = np.random.default_rng(3)
     reference, current = rng.normal(size=(200, 16)), rng.normal(0.4, 1, size=(150, 16))
@@ -176,13 +170,9 @@ def test_constant_columns_change_nothing() -> None:
     assert judged(*padded).p_value == judged(reference, current).p_value
 
 
-def test_bad_input_is_named_and_too_little_is_typed() -> None:
+def test_options_and_rows_that_give_no_statistic_are_named() -> None:
     rows = np.random.default_rng(9).normal(size=(60, 3))
     rng = np.random.default_rng(0)
-    assert mmd(rows, rows[:49], rng=rng) == TooLittleData("current rows", got=49, needed=50)
-    assert mmd(np.repeat(rows[:1], 60, axis=0), np.repeat(rows[:1], 60, axis=0), rng=rng) == TooLittleData(
-        "distinct rows", got=1, needed=2
-    )
     with pytest.raises(DetectorInputError, match="got 0, 800 and 1"):
         mmd(rows, rows, rng=rng, permutations=0)
     with pytest.raises(DetectorInputError, match=r"bin_width in \[1, 60\], got 999, 800 and 61"):

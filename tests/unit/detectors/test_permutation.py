@@ -231,6 +231,17 @@ def test_statistics_that_cannot_vary_never_alarm() -> None:
     assert not counted.drift
 
 
+def test_a_statistic_of_nothing_but_rounding_never_alarms() -> None:
+    rng = np.random.default_rng(8)
+
+    def draw(count: int) -> FloatArray:
+        return np.column_stack([1e-12 * rng.random(count), rng.normal(size=count)])
+
+    found = family_test(np.array([5e-10, 0.1]), draw, weights=np.array([0.5, 0.5]), alpha=0.05, permutations=999)
+    assert found.p_value > 0.2
+    assert [test.drift for test in found.tests] == [False, False]
+
+
 def test_a_baseline_that_must_last_asks_for_more() -> None:
     levels = [
         alpha_given_baseline(0.05, reference_n=300, current_n=n, confidence=0.95) for n in (3, 30, 300, 3000, 300_000)

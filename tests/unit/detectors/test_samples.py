@@ -26,12 +26,12 @@ def spoiled(value: float) -> Any:
         (torch.tensor(spoiled(np.inf)), "one array library|is inf"),
         (PLAIN[:, :2], "share a positive width, got 3 and 2"),
         (PLAIN[0], r"2-D, got shape \(3,\)"),
-        (PLAIN.astype(np.float16), "float32 or float64, got float16"),
+        (PLAIN.astype(np.float16), "reference is float64 and current float16: half precision on one side"),
         (PLAIN.astype(str), "numeric, got dtype"),
         (PLAIN.astype(object), "numeric, got dtype object"),
         (PLAIN > 0, "numeric, got dtype bool"),
         (torch.tensor(PLAIN), "one array library"),
-        (torch.tensor(PLAIN, dtype=torch.bfloat16), "float32 or float64, got torch.bfloat16"),
+        (torch.tensor(PLAIN, dtype=torch.bfloat16), "float16, float32 or float64, got torch.bfloat16"),
         (torch.tensor(PLAIN, requires_grad=True), "tracks gradients"),
     ],
 )
@@ -78,6 +78,15 @@ def test_integers_and_nested_lists_become_float64() -> None:
     samples = pooled_samples([[1, 2], [3, 4]], np.array([[5, 6], [7, 8]], dtype=np.int32), minimum=2)
     assert isinstance(samples, Samples)
     assert samples.rows.dtype == np.float64
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.tensor])
+def test_half_precision_on_both_sides_is_computed_in_single(wrap: Any) -> None:
+    half, single = (pooled_samples(*[wrap(PLAIN.astype(np.float16).astype(kind))] * 2, minimum=2) for kind in "ef")
+    assert isinstance(half, Samples)
+    assert isinstance(single, Samples)
+    assert half.rows.dtype == single.rows.dtype
+    np.testing.assert_array_equal(np.asarray(half.rows), np.asarray(single.rows))
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, torch.tensor])

@@ -69,20 +69,6 @@ def test_small_segments_and_missing_values_are_not_tested() -> None:
     assert none == TooLittleData("rows a side in the largest segment", got=0, needed=30)
 
 
-def test_rows_all_alike_never_drift_and_never_give_nan() -> None:
-    rows, attributes = np.ones((60, 3)), {"a": ["x"] * 60}
-    found = search_segments(
-        rows,
-        rows,
-        reference_attributes=attributes,
-        current_attributes=attributes,
-        alpha=0.05,
-        rng=np.random.default_rng(0),
-    )
-    assert isinstance(found, SegmentSearch)
-    assert (found.tested[0].p_value, found.tested[0].effect) == (1.0, 0.0)
-
-
 def test_the_effect_is_the_distance_of_means_less_chance() -> None:
     before, now = np.array([[0.0], [2.0]] * 40), np.array([[3.0], [5.0]] * 40)
     effect, p = _tested(before, now, permutations=199, rng=np.random.default_rng(0))
