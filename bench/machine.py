@@ -35,6 +35,17 @@ def write(name: str, result: dict[str, object]) -> None:
     print(text)
 
 
+def put(page: Path, *, command: str, body: str) -> None:
+    """Replace what stands between a page's two markers of a command. Raises SystemExit where they are missing."""
+    begin, end = f"<!-- begin: {command} -->", f"<!-- end: {command} -->"
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise SystemExit(f"{page} lacks {begin} or {end}")
+    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8")
+
+
 @contextmanager
 def postgres() -> Iterator[str | None]:
     """Start a PostgreSQL with its default durability on loopback; None where it is not installed."""

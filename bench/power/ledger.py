@@ -27,10 +27,10 @@ class Entry:
 class Ledger:
     """The entries of this world and of the contenders' present versions; every new one is appended at once."""
 
-    def __init__(self, path: Path, *, committed: Path, world: str, versions: dict[str, str]) -> None:
+    def __init__(self, path: Path, *, committed: Path | None, world: str, versions: dict[str, str]) -> None:
         self._path = path
         self.entries: dict[tuple[str, str], dict[int, Entry]] = defaultdict(dict)
-        for entry in (*_read(committed), *_read(path)):
+        for entry in (*(_read(committed) if committed else ()), *_read(path)):
             if entry.world == world and versions.get(entry.contender, entry.version) == entry.version:
                 self.entries[entry.cell, entry.contender][entry.seed] = entry
 

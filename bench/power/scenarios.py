@@ -2,19 +2,19 @@
 
 import zlib
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from bench.power.perturb import PERTURBATIONS
 from bench.power.pools import Pool, joined
+from bench.power.synthetic import anisotropic
 from monitor.jobs.baseline import Observations
 
 SIZES = (100, 500, 1500)
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 CLINC_SHARES = (0.05, 0.2)
 CLINC_KINDS = ("domains", "mix", *PERTURBATIONS, "restaurant", "tokenizer")
-SYNTHETIC_SIZES, SYNTHETIC_DIMENSION = (200, 1000, 5000), 768
+SYNTHETIC_SIZES = (200, 1000, 5000)
 UNSEEN_TOPICS = 2  # of CLINC150's ten domains, the last two by name are kept out of reference and calm windows
 NO_DRIFT = "none"
 
@@ -107,18 +107,6 @@ def _drifted(
     return source.take(rest[:count]), rest[count:]
 
 
-@cache
-def _rotation() -> np.ndarray:
-    square = np.random.default_rng(0).standard_normal((SYNTHETIC_DIMENSION, SYNTHETIC_DIMENSION))
-    return np.asarray(np.linalg.qr(square)[0], dtype=np.float32)
-
-
 def _synthetic(n: int, rng: np.random.Generator) -> Draw:
-    """Return anisotropic embeddings: power-law spectrum, heavy tails, one direction that all rows share."""
-    spectrum = np.arange(1, SYNTHETIC_DIMENSION + 1, dtype=np.float32) ** -0.5  # standard deviations: variances 1/i
-    rows = rng.standard_normal((3 * n, SYNTHETIC_DIMENSION), dtype=np.float32) * spectrum
-    rows *= np.sqrt(6 / rng.chisquare(6, size=(3 * n, 1))).astype(np.float32)
-    rows[:, 0] += 8.0
-    rows = rows @ _rotation()
-    reference, current, further = (Observations(part, texts=()) for part in np.split(rows, 3))
+    reference, current, further = (Observations(part, texts=()) for part in np.split(anisotropic(3 * n, rng), 3))
     return Draw(reference, current, further)

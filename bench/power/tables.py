@@ -86,7 +86,7 @@ def synthetic_table(contenders: Sequence[str], stood: Stood) -> str:
     for name in contenders:
         rates = [stood.get((Cell("synthetic", "none", 0.0, n), name)) for n in SYNTHETIC_SIZES]
         if any(rates):
-            rows.append([_bold(name), *["not run" if one is None else _alarms_of(one.alarms) for one in rates]])
+            rows.append([_bold(name), *["not run" if one is None else alarms_text(one.alarms) for one in rates]])
     return table(["", *[f"n = {n:,}" for n in SYNTHETIC_SIZES]], rows)
 
 
@@ -95,7 +95,7 @@ def parts_table(cells: Sequence[Cell], ledger: Ledger) -> str:
     columns = [cell for cell in cells if not cell.drifts and ledger.of(cell.name, OURS)]
     rates = [part_rates(ledger, cell) for cell in columns]
     names = dict.fromkeys(name for found in rates for name in found)
-    rows = [[name, *[_alarms_of(found[name]) if name in found else "–" for found in rates]] for name in names]
+    rows = [[name, *[alarms_text(found[name]) if name in found else "–" for found in rates]] for name in names]
     return table(["detector", *[f"{cell.traffic}, n = {cell.n:,}" for cell in columns]], rows)
 
 
@@ -134,7 +134,12 @@ def _grid(
     return table(["", *heads], rows)
 
 
-def _alarms_of(rate: Rate) -> str:
+def alarms_text(rate: Rate) -> str:
+    """Return a rate without drift, its interval and its runs; marked where the interval lies outside [3 %, 7 %].
+
+    >>> alarms_text(Rate(100, 2000))
+    '0.050 (0.041–0.060) of 2,000'
+    """
     low, high = rate.interval
     outside = " ✗" if high < BAND[0] or low > BAND[1] else ""
     return f"{rate.value:.3f} ({low:.3f}–{high:.3f}) of {rate.runs:,}{outside}"
