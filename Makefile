@@ -39,8 +39,9 @@ test: setup ## Run all tests; what needs a missing service is skipped and says s
 integration: setup ## Run only the tests against real PostgreSQL, Prometheus, MLflow and Chromium
 	$(BIN)/pytest -q -m 'integration or browser'
 
-bench: setup ## Run the benchmarks; results go to bench/results
-	for f in capture comparison memory mmd calibration conditional knn_kl; do $(BIN)/python bench/$$f.py || exit 1; done
+bench: setup ## Run the benchmarks but the longest (bench.power, bench.false_alarms, bench.verdict); results go to bench/results
+	for f in capture comparison memory mmd calibration conditional combination; do $(BIN)/python bench/$$f.py || exit 1; done
+	$(BIN)/python -m bench.knn_kl
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis driftwarden-demo
