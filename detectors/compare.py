@@ -8,25 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.checks import FloatArray, IntArray
-from detectors.cosine import centroid_cosines, lifted_cosine_distance
+from detectors.embedding_tests import cosine_spread_test, cosine_test, gaussian_test, mean_shift, mmd_test, spread_ratio
 from detectors.errors import DetectorInputError
-from detectors.kl import cells_kl, counts_js, gaussian_kl, shrunk, smoothed
+from detectors.kl import cells_kl, counts_js, smoothed
 from detectors.novelty import novelty_shift
 from detectors.permutation import RowTest, Tested, alpha_given_baseline, count_test, joint_test
 from detectors.results import CellShift, Comparison, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
-from detectors.univariate import anderson_darling, ks_distance, pooled_bins, total_variation, upper_excess
+from detectors.univariate import anderson_darling, ks_distance, total_variation, upper_excess
 
 MINIMUM = 50
 NOVELTY_SHARE = 0.6  # of alpha; the others share the rest evenly. Why: docs/math/verdict.md
-GAUSSIAN_DIMENSION = 32
 SAMPLE_SUFFICES = 0.8  # a histogram is judged on the sampled rows where they hold this share of all texts' information
-COSINE_DIGITS = 4  # copies of one text, embedded in other batches, stay one value
 EFFECTS = {
     "kl_cells": "share of texts that moved between the baseline's cells, 0 to 1",
     "kl_gaussian": "how many times as widely the current embeddings spread as the reference's, 1 is alike",
     "cosine": "how far the mean embedding moved, in standard deviations of the baseline, beyond chance",
     "cosine_spread": "share of texts, at least, that came nearer to the baseline's centre or went farther off, 0 to 1",
+    "mmd_features": "distance between the two clouds of embeddings, 0 alike to 1 with nothing in common",
     "novelty": "share of the window's texts, at least, that are less like the baseline than its own texts, 0 to 1",
     "js_classes": "share of texts that changed predicted class, 0 to 1",
     "js_confidence": "share of texts that changed bin of confidence, 0 to 1",
@@ -36,7 +35,11 @@ EFFECTS = {
     "ad_truncated": "change of the share of truncated texts, 0 to 1",
 }
 
-SHARE_EFFECTS = frozenset(EFFECTS) - {"kl_gaussian", "cosine"}  # the others lie in [0, 1]: shares of texts
+SHARE_EFFECTS = frozenset(EFFECTS) - {
+    "kl_gaussian",
+    "cosine",
+    "mmd_features",
+}  # the others lie in [0, 1]: shares of texts
 
 CountStatistic = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -85,6 +88,7 @@ def compare_sketches(
     any dependence and loses nothing to it; three fifths of alpha are novelty's. Where a window has so many more texts
     than its sample that the counts of all of them tell more, those histograms are tested on all texts by themselves,
     each at its own share of alpha, and the joint family keeps the rest. Cost does not grow with the number of texts.
+    More than `permutations` are drawn where a share of alpha is too small for so few.
 
     `baseline_confidence` lowers alpha so that this share of baselines alarms at most alpha of its windows, however
     many it judges (`permutation.alpha_given_baseline`); without it alpha holds on the average over baselines.
@@ -121,8 +125,9 @@ def _judged(
     histograms = {one.name: one for one in _histograms(reference, current)}
     rows = np.concatenate([reference.rows, current.rows]).astype(np.float64)
     sizes = (reference.rows.shape[0], current.rows.shape[0])
-    joint = {"kl_gaussian": _gaussian_test(rows - rows.mean(axis=0), *sizes), "cosine": _cosine_test(rows, *sizes)}
-    spread, joint["cosine_spread"] = _cosine_spread(rows, sizes[0])
+    joint = {"kl_gaussian": gaussian_test(rows - rows.mean(axis=0), *sizes), "cosine": cosine_test(rows, *sizes)}
+    spread, joint["cosine_spread"] = cosine_spread_test(rows, sizes[0])
+    apart, joint["mmd_features"] = mmd_test(rows, *sizes, rng=rng)
     joint |= {name: one.as_row_test() for name, one in histograms.items() if one.in_sample(sizes)}
     shares = _shares_of_alpha((*joint, *(name for name in histograms if name not in joint)))
     weight = sum(shares[name] for name in joint)
@@ -132,7 +137,7 @@ def _judged(
         current_n=sizes[1],
         weights=np.array([shares[name] for name in joint]) / weight,
         alpha=alpha * weight,
-        permutations=permutations,
+        permutations=_enough(permutations, alpha * weight),
         rng=rng,
     )
     tested = dict(zip(joint, family.tests, strict=True))
@@ -140,16 +145,21 @@ def _judged(
     for name, one in histograms.items():
         if name not in joint:
             share = alpha * shares[name]
-            drawn = max(permutations, math.ceil(2 / share) - 1)  # fewer could never reach its share
+            drawn = _enough(permutations, share)
             tested[name] = count_test(one.statistic, one.before, one.now, alpha=share, permutations=drawn, rng=rng)
             p_values.append(tested[name].p_value / shares[name])
-    units = {"kl_gaussian": "nats", "cosine": "distance", "cosine_spread": "A²"}
+    units = {"kl_gaussian": "nats", "cosine": "distance", "cosine_spread": "A²", "mmd_features": "MMD²"}
     units |= {name: one.unit for name, one in histograms.items()}
     effects = {name: one.size_of_effect() for name, one in histograms.items()}
-    effects |= {"kl_gaussian": _spread_ratio(reference, current), "cosine": _mean_shift(reference, current)}
-    effects["cosine_spread"] = spread
+    effects |= {"kl_gaussian": spread_ratio(reference, current), "cosine": mean_shift(reference, current)}
+    effects |= {"cosine_spread": spread, "mmd_features": apart}
     results = tuple(_result(name, tested[name], units[name], effects[name]) for name in EFFECTS if name in tested)
     return results, min(1.0, *p_values)
+
+
+def _enough(permutations: int, alpha: float) -> int:
+    """Return enough for a p-value, never less than 1/(B + 1), to reach alpha with a factor of 2 to spare."""
+    return max(permutations, math.ceil(2 / alpha) - 1)
 
 
 def _histograms(reference: Sketch, current: Sketch) -> list[_Histogram]:
@@ -185,57 +195,6 @@ def _shares_of_alpha(names: tuple[str, ...]) -> dict[str, float]:
         return dict.fromkeys(names, 1 / len(names))
     others = dict.fromkeys(names, (1 - NOVELTY_SHARE) / (len(names) - 1))
     return others | {"novelty": NOVELTY_SHARE}
-
-
-def _cosine_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
-    return RowTest(rows, lambda before, now: lifted_cosine_distance(before / reference_n, now / current_n))
-
-
-def _cosine_spread(rows: FloatArray, reference_n: int) -> tuple[float, RowTest]:
-    """Return the effect and the test of how the sampled texts' cosines to the baseline's centroid are spread."""
-    bins = pooled_bins(np.round(centroid_cosines(rows), COSINE_DIGITS))
-    indicators = np.eye(int(bins.max()) + 1)[bins]
-    effect = ks_distance(indicators[:reference_n].sum(axis=0), indicators[reference_n:].sum(axis=0))
-    return float(effect), RowTest(indicators, anderson_darling)
-
-
-def _gaussian_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
-    leading = np.ascontiguousarray(rows[:, :GAUSSIAN_DIMENSION].T)
-    k = leading.shape[0]
-    first, second = np.triu_indices(k)
-    packed = np.zeros((k, k), dtype=np.int64)  # where the product of coordinates i and j stands in the feature sums
-    packed[first, second] = packed[second, first] = np.arange(k, k + first.size)
-
-    def moments(sums: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-        mean = sums[:, :k] / n
-        products = np.take(sums, packed.ravel(), axis=1).reshape(-1, k, k)
-        return mean, shrunk(products / n - mean[:, :, None] * mean[:, None, :], n)
-
-    def statistic(before: FloatArray, now: FloatArray) -> FloatArray:
-        return gaussian_kl(*moments(now, current_n), *moments(before, reference_n))
-
-    return RowTest(np.concatenate([leading, leading[first] * leading[second]]).T, statistic)
-
-
-def _mean_shift(reference: Sketch, current: Sketch) -> float:
-    """Return the distance of the two means less what sampling alone adds, in baseline standard deviations."""
-    gap = current.total / current.n - reference.total / reference.n
-    noise = sum(float(np.trace(_covariance(sketch))) / sketch.n for sketch in (reference, current))
-    return math.sqrt(max(0.0, float(gap @ gap) - noise))
-
-
-def _spread_ratio(reference: Sketch, current: Sketch) -> float:
-    """Return the ratio of the generalised standard deviations per direction."""
-    k = min(GAUSSIAN_DIMENSION, reference.total.size)
-    before, now = (
-        float(np.linalg.slogdet(shrunk(_covariance(sketch)[:k, :k], sketch.n))[1]) for sketch in (reference, current)
-    )
-    return math.exp((now - before) / (2 * k))
-
-
-def _covariance(sketch: Sketch) -> FloatArray:
-    mean = sketch.total / sketch.n
-    return np.asarray(sketch.outer / sketch.n - np.outer(mean, mean))
 
 
 def _result(name: str, tested: Tested, unit: str, effect: float) -> DetectorResult:

@@ -21,7 +21,7 @@ from monitor.policy import DEFAULTS
 from monitor.settings import Settings
 from monitor.texts import TextTable, load_embeddings, load_texts
 
-PERMUTATIONS = 1999
+PERMUTATIONS = 999
 MINIMUM = DEFAULTS.drift.minimum_texts
 
 

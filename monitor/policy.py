@@ -73,7 +73,7 @@ class DriftPolicy(Section):
         5, ge=0, le=55, description="how long after its end a window is judged: events on their way still count"
     )
     permutations: int = Field(
-        1999, ge=199, le=99_999, description="permutations of the null, at least; a small alpha draws more"
+        999, ge=199, le=99_999, description="permutations of the null, at least; a small alpha draws more"
     )
     minimum_texts: int = Field(50, ge=20, description="fewer sampled texts in a window are too little data")
     token_mismatch_tolerance: float = Field(

@@ -35,7 +35,7 @@ from reports.model import (
 from reports.render import render_report
 from reports.wording import p_phrase
 
-EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "cosine_spread", "novelty"})
+EMBEDDING_DETECTORS = frozenset({"kl_cells", "kl_gaussian", "cosine", "cosine_spread", "mmd_features", "novelty"})
 EVIDENTLY_TEXTS = 2000
 EVIDENTLY_NAME = "texts.html"
 REPORT_TIME = "%Y-%m-%dT%H%MZ"

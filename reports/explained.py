@@ -8,6 +8,7 @@ MEANING = {
     "kl_gaussian": "An alarm means: the centre or spread of the embeddings changed.",
     "cosine": "An alarm means: the mean embedding turned.",
     "cosine_spread": "An alarm means: texts are more alike the baseline's typical text, or less, than they were.",
+    "mmd_features": "An alarm means: the embeddings fill their space in another way than they did.",
     "novelty": "An alarm means: some texts are unlike anything the baseline holds.",
     "js_classes": "An alarm means: the mix of predicted classes changed.",
     "js_confidence": "An alarm means: the model is more, or less, sure than it was.",
@@ -31,6 +32,7 @@ SHARES = {
 SIZES = {
     "kl_gaussian": "embeddings spread {} times as widely",
     "cosine": "the average text moved {} standard deviations",
+    "mmd_features": "the two clouds of embeddings are {} apart, where 0 is alike and 1 nothing in common",
 }
 
 

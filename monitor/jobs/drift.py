@@ -1,6 +1,5 @@
 """Judge one window: embeddings, predictions and tokenizer against the version's baseline."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -133,19 +132,6 @@ def judge_tokens(check: TokenCheck, *, alpha: float) -> DetectorResult:
     )
 
 
-def enough_permutations(alpha: float) -> int:
-    """Return how many permutations let every detector alarm at its share of alpha, with a factor of 2 to spare.
-
-    A permutation p-value is at least 1/(B + 1). Novelty has three fifths of alpha and ten others share the rest; where
-    all histograms are tested apart, the joint family is left with three tenths of that (kl_gaussian, cosine and
-    cosine_spread): 0.12 alpha. With fewer than 8.4/alpha permutations no shift, however large, could be its drift.
-
-    >>> enough_permutations(0.01)
-    1999
-    """
-    return math.ceil(20 / alpha) - 1
-
-
 def judge(
     inputs: DriftInputs,
     *,
@@ -160,7 +146,7 @@ def judge(
     """Compare a window with its baseline and name what moved.
 
     The tokenizer check and the comparison share `alpha` evenly, so that the whole verdict keeps it under any
-    dependence. At least `permutations` are drawn, and never too few for `alpha`. `calibrate` turns the comparison's
+    dependence. `calibrate` turns the comparison's
     p-value and answer into the alarm of a stream; a wrong tokenizer alarms whatever it says. A drift that
     changes less than `floor` of the texts is "significant but small".
     """
@@ -169,13 +155,12 @@ def judge(
     found: list[DetectorResult] = []
     if inputs.tokens is not None and checked:
         found.append(judge_tokens(inputs.tokens, alpha=share))
-    drawn = max(permutations, enough_permutations(alpha))
     compared = compare_sketches(
         inputs.reference,
         inputs.current,
         alpha=share,
         rng=rng,
-        permutations=drawn,
+        permutations=permutations,
         minimum=minimum,
         baseline_confidence=baseline_confidence,
     )

@@ -72,7 +72,7 @@ class Watch:
                 current_texts=dict(enumerate(observed.texts)),
             ),
             alpha=ALPHA,
-            permutations=1999,
+            permutations=999,
             rng=rng,
         )
 
