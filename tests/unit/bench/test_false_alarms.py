@@ -27,11 +27,27 @@ def test_a_detector_alarms_by_its_own_p_and_the_verdict_by_its_own_rule(tmp_path
 
 
 def test_a_detector_below_three_percent_is_given_a_reason_or_none_is_claimed() -> None:
-    found = {"ad_truncated": {200: Rate(20, 1000)}, "novelty": {200: Rate(29, 1000)}, "cosine": {200: Rate(50, 1000)}}
+    found = {
+        "ad_truncated": {200: Rate(20, 1000)},
+        "novelty": {200: Rate(29, 1000)},
+        "cosine": {200: Rate(50, 1000)},
+        "kl_cells": {200: Rate(1, 40)},  # by chance as likely as not
+    }
     lines = false_alarms.reasons(found).splitlines()
     assert [line.split("`")[1] for line in lines] == ["ad_truncated", "novelty"]
-    assert "few values" in lines[0]
+    assert "2.7% at n = 200" in lines[0]
     assert lines[1].endswith("no reason known.")
+
+
+def test_the_largest_size_of_a_rare_property_is_that_of_its_permutations() -> None:
+    rng, share, alarms = np.random.default_rng(0), 0.05, 0
+    for _ in range(1500):
+        truncated = rng.random(90) < share
+        dealt = np.array([rng.permutation(truncated)[:30].sum() for _ in range(99)])
+        pooled = truncated.sum()
+        gaps = [abs(count / 30 - (pooled - count) / 60) for count in (truncated[:30].sum(), *dealt)]
+        alarms += (np.sum(gaps >= gaps[0] - 1e-12)) / 100 <= 0.05
+    assert alarms / 1500 == pytest.approx(false_alarms.largest_size(30, 60, share), abs=0.015)
 
 
 def test_both_sides_of_a_seed_are_the_same_again_and_unlike_each_other() -> None:
