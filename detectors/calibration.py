@@ -164,9 +164,10 @@ def calibrate_run_length(
 ) -> RunLengthRule | TooLittleData:
     """Return the rule whose false alarms come once in `expected_windows` (>= 10) windows on average.
 
-    reference_p (n,) are the p-values of windows known to be usual, in order and without gaps, each judged against the
-    reference as later ones will be and not part of it; `period` is the season's length in windows (168: a week of
-    hours), of which at least 4 must be there. Each week is standardised by the others, an AR(1) filter whitens, and
+    reference_p (n,) are the p-values of windows known to be usual, in order, NaN for one that is missing, each judged
+    against the reference as later ones will be and not part of it; at least 100 must be known. `period` is the season's
+    length in windows (168: a week of hours), of which at least 4 must be there; a phase known in fewer than two of
+    them is given the mean of all. Each week is standardised by the others, an AR(1) filter whitens, and
     the threshold is read off streams redrawn from the reference's own innovations. Without reference_p, p-values are
     taken as independent and uniform; conservative ones only alarm later. About 0.3 s for 1,000 windows.
     Source: Shiryaev 1963; Roberts 1966; Shin, Ramdas & Rinaldo 2023, eq. 11 (e-SR).
@@ -178,34 +179,58 @@ def calibrate_run_length(
     if reference_p is None:
         model, innovations = STANDARD_STREAM, None
     else:
-        usual = scores(reference_p)
-        needed = max(MINIMUM_WINDOWS, MINIMUM_CYCLES * period if period > 1 else 0)
-        if usual.size < needed:
-            return TooLittleData("reference windows", got=usual.size, needed=needed)
-        model, innovations = _fitted(usual, period=period)
+        usual = _known_scores(reference_p)
+        known, spanned = int(np.count_nonzero(~np.isnan(usual))), MINIMUM_CYCLES * period if period > 1 else 0
+        if known < MINIMUM_WINDOWS:
+            return TooLittleData("reference windows", got=known, needed=max(MINIMUM_WINDOWS, spanned))
+        if usual.size < spanned:
+            return TooLittleData("reference windows", got=usual.size, needed=spanned)
+        means, rest = _season(usual, period=period)
+        alike = int(np.count_nonzero(~np.isnan(rest)))
+        if alike < MINIMUM_WINDOWS // 2:
+            return TooLittleData("reference windows of a phase with another", got=alike, needed=MINIMUM_WINDOWS // 2)
+        model, innovations = _fitted(means, rest)
     threshold = _simulated_threshold(innovations, expected_windows=expected_windows, rng=rng)
     return RunLengthRule(float(expected_windows), threshold, model)
 
 
-def _fitted(usual: FloatArray, *, period: int) -> tuple[StreamModel, FloatArray]:
+def _known_scores(p: npt.ArrayLike) -> FloatArray:
+    """Return the scores of p-values (n,), NaN where they are."""
+    given = np.array(p, dtype=np.float64, ndmin=1)
+    known = ~np.isnan(given)
+    if known.any():
+        given[known] = scores(given[known])
+    return given
+
+
+def _season(usual: FloatArray, *, period: int) -> tuple[FloatArray, FloatArray]:
+    """Return each phase's mean (period,), and the scores of the whole cycles less the other cycles' mean, NaN kept.
+
+    A week is standardised by the others, as later weeks are by all of these: with one more week's chance in it.
+    """
+    if period == 1:
+        mean = np.nanmean(usual, keepdims=True)
+        return mean, usual - mean
+    cycles = usual.size // period
+    weeks = usual[: cycles * period].reshape(cycles, period)
+    known = np.count_nonzero(~np.isnan(weeks), axis=0)
+    totals, counted = np.nansum(weeks, axis=0), np.maximum(known, 2)
+    means = np.where(known >= 2, totals / counted, np.nanmean(usual))
+    others = np.where(known >= 2, (totals - weeks) / (counted - 1), np.nan)
+    return means, ((weeks - others) * np.sqrt((1 + 1 / counted) / (1 + 1 / (counted - 1)))).ravel()
+
+
+def _fitted(means: FloatArray, rest: FloatArray) -> tuple[StreamModel, FloatArray]:
     """Return the model and the reference's own innovations, of the deviation that later windows will have."""
-    if period > 1:
-        cycles = usual.size // period
-        weeks = usual[: cycles * period].reshape(cycles, period)
-        means = weeks.mean(axis=0)
-        # a week is standardised by the others, as later weeks are by all of these: with one more week's chance in it
-        others = (weeks.sum(axis=0) - weeks) / (cycles - 1)
-        rest = (weeks - others).ravel() * np.sqrt((1 + 1 / cycles) / (1 + 1 / (cycles - 1)))
-    else:
-        means = usual.mean(keepdims=True)
-        rest = usual - means[0]
-    deviation = max(float(rest.std()), DEVIATION_FLOOR)
+    deviation = max(float(np.nanstd(rest)), DEVIATION_FLOOR)
     rest = rest / deviation
-    power = float(np.mean(rest**2))
-    together = float(np.mean(rest[1:] * rest[:-1]))
+    power = float(np.nanmean(rest**2))
+    pairs = rest[1:] * rest[:-1]
+    together = float(np.mean(pairs[~np.isnan(pairs)])) if not np.isnan(pairs).all() else 0.0
     correlation = float(np.clip(together / power, -0.95, 0.95)) if power > 0 else 0.0
     model = StreamModel(tuple(means.tolist()), deviation, correlation, innovation_deviation=1.0)
     innovations = innovation(model, rest[1:], previous=rest[:-1])
+    innovations = innovations[~np.isnan(innovations)] if not np.isnan(innovations).all() else rest[~np.isnan(rest)]
     spread = max(float(innovations.std()), DEVIATION_FLOOR)
     return replace(model, innovation_deviation=spread), innovations / spread
 

@@ -1,7 +1,7 @@
 """The mergeable sketch every window folds into."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from detectors.checks import FloatArray, IntArray, within_float32
 from detectors.encoding import pack, unpack
 from detectors.errors import DetectorInputError
 
-__all__ = ["Basis", "Sketch", "empty_sketch", "fit_basis", "fold", "merge"]
+__all__ = ["Basis", "Sketch", "empty_sketch", "fit_basis", "fold", "merge", "without"]
 
 MAGIC = b"DWSK"
 ROW_SAMPLE = 2048
@@ -195,6 +195,20 @@ def merge(sketches: Sequence[Sketch]) -> Sketch:
     sums = {name: np.sum([getattr(sketch, name) for sketch in sketches], axis=0) for name in _SUMS}
     rows = {name: np.concatenate([getattr(sketch, name) for sketch in sketches])[kept] for name in _ROWS}
     return Sketch(basis_digest=sketches[0].basis_digest, n=sum(sketch.n for sketch in sketches), **sums, **rows)
+
+
+def without(whole: Sketch, part: Sketch) -> Sketch:
+    """Return the sketch of the rows of `whole` that `part`, merged into it, does not hold: `merge` undone.
+
+    Sums are exact up to rounding; of the row sample those rows stay that are not the part's, a uniform sample still
+    and a smaller one. Raises DetectorInputError for unlike bases, or a part with more rows than the whole.
+    """
+    if whole.basis_digest != part.basis_digest or part.n > whole.n:
+        raise DetectorInputError(f"no part of {whole.n} rows under {whole.basis_digest}: {part.n}, {part.basis_digest}")
+    kept = ~np.isin(whole.row_ids, part.row_ids)
+    sums = {name: getattr(whole, name) - getattr(part, name) for name in _SUMS}
+    rows = {name: getattr(whole, name)[kept] for name in _ROWS}
+    return replace(whole, n=whole.n - part.n, **sums, **rows)
 
 
 def _bottom(ids: IntArray) -> IntArray:

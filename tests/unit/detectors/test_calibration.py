@@ -278,3 +278,29 @@ def test_ranks_of_exchangeable_windows_are_uniform_whatever_their_distribution()
     ranks = [conformal_p_value(values[:t], values[t], rng=rng) for t in range(values.size)]
     assert min(ranks) > 0
     assert kstest(ranks, "uniform").pvalue > 1e-3
+
+
+def test_missing_reference_windows_keep_the_season_and_the_correlation() -> None:
+    season = 2 * np.sin(np.arange(24) / 24 * 2 * np.pi)
+    usual = _usual(5, 24 * 60, phi=0.5, season=season)
+    usual[np.random.default_rng(1).random(usual.size) < 0.3] = np.nan
+    usual[7::24] = np.nan  # one phase is never there
+    rule = calibrate_run_length(usual, expected_windows=50, rng=np.random.default_rng(0), period=24)
+    assert isinstance(rule, RunLengthRule)
+    seen = np.arange(24) != 7
+    np.testing.assert_allclose(np.array(rule.model.means)[seen], season[seen], atol=0.5)
+    assert rule.model.means[7] == pytest.approx(float(np.nanmean(scores(usual[~np.isnan(usual)]))))
+    assert rule.model.correlation == pytest.approx(0.5, abs=0.12)
+
+
+def test_too_few_known_windows_are_too_little_however_long_the_stream() -> None:
+    rng = np.random.default_rng(0)
+    sparse = np.full(1000, np.nan)
+    sparse[:99] = 0.5
+    assert calibrate_run_length(sparse, expected_windows=50, rng=rng) == TooLittleData("reference windows", 99, 100)
+    lonely = np.full(4 * WEEK, np.nan)
+    lonely[:110] = 0.5  # no phase is there twice
+    found = calibrate_run_length(lonely, expected_windows=50, rng=rng, period=WEEK)
+    assert found == TooLittleData("reference windows of a phase with another", got=0, needed=50)
+    with pytest.raises(DetectorInputError, match="no valid test gives p = 0"):
+        calibrate_run_length([0.0] * 200, expected_windows=50, rng=rng)

@@ -6,7 +6,7 @@ import pytest
 from detectors.compare import compare_sketches
 from detectors.errors import DetectorInputError
 from detectors.results import Comparison
-from detectors.sketch import QUANTITIES, Basis, Sketch, empty_sketch, fit_basis, fold, merge
+from detectors.sketch import QUANTITIES, Basis, Sketch, empty_sketch, fit_basis, fold, merge, without
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WIDTH = 80
@@ -132,3 +132,17 @@ def test_values_out_of_their_range_are_refused(basis: Basis, given: dict[str, np
     rows = texts_like(np.random.default_rng(0), 5)
     with pytest.raises(DetectorInputError, match=message):
         fold(basis, rows, **{"row_ids": np.arange(5), **given})
+
+
+def test_a_part_taken_out_again_leaves_the_others() -> None:
+    rows = np.random.default_rng(3).normal(size=(600, 10))
+    basis = fit_basis(np.random.default_rng(4).normal(size=(300, 10)), rng=np.random.default_rng(0))
+    parts = [fold(basis, rows[i : i + 200], row_ids=np.arange(i, i + 200)) for i in (0, 200, 400)]
+    rest, wanted = without(merge(parts), parts[1]), merge([parts[0], parts[2]])
+    assert rest.n == wanted.n == 400
+    np.testing.assert_allclose(rest.outer, wanted.outer)
+    np.testing.assert_array_equal(rest.cell_counts, wanted.cell_counts)
+    np.testing.assert_array_equal(rest.row_ids, wanted.row_ids)
+    np.testing.assert_array_equal(rest.rows, wanted.rows)
+    with pytest.raises(DetectorInputError, match="no part of 200 rows"):
+        without(parts[0], merge(parts))
