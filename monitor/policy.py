@@ -54,7 +54,11 @@ class DriftPolicy(Section):
         "for ever alarming without drift",
     )
     windows_between_alarms: float = Field(
-        100, ge=10, lt=1_000_000, description="expected windows between false alarms; of calibration = run_length"
+        100,
+        ge=10,
+        lt=1_000_000,
+        description="expected windows between false alarms, of calibration = run_length; "
+        "read off the reference's own windows where it has timestamps, else as if windows were independent",
     )
     baseline_confidence: float = Field(
         0.9,

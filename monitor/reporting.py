@@ -19,7 +19,7 @@ from monitor import store
 from monitor.clock import Window, floor_to
 from monitor.errors import DriftwardenError
 from monitor.jobs.variation import USUAL
-from monitor.policy import DEFAULTS
+from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.results import Loaded, Results
 from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
 from reports.model import (
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 def gather(results: Results, name: str, version: str, window: Window) -> ReportInput:
     """Read everything a report shows of [start, end): the windows that ended in it, as the overview counts them."""
     loaded = results.baseline(name, version)
-    alpha = results.policy.models.get(name, DEFAULTS).drift.alpha
+    policy = results.policy.models.get(name, DEFAULTS).drift
     with Session(results.engine) as session:
         runs = store.runs(session, job=JOB_DRIFT, model=name, version=version, start=window.start, end=window.end)
         runs = sorted(runs, key=lambda run: run.window_start)
@@ -63,12 +63,13 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         window_start=window.start,
         window_end=window.end,
         generated_at=results.clock.now(),
-        verdicts=tuple(_verdict(run, detectors[run.id], alpha=alpha) for run in runs),
+        verdicts=tuple(_verdict(run, detectors[run.id], alpha=policy.alpha) for run in runs),
         projection=_projection(loaded.reference, current, shown),
         cells=() if told is None else _cells(told),
         mix=_mix(loaded, mix),
         counts=_counts(counters, totals, name),
         provenance=_provenance(results, loaded, runs),
+        promise=_promise(runs, policy),
         segments=() if told is None else tuple(DriftedSegment(**one) for one in told.payload.get("segments", [])),
     )
 
@@ -119,6 +120,18 @@ def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alp
 
 def _harm(harm: dict[str, Any] | None) -> str:
     return f"{harm['grade']} by {harm['evidence']}, {harm['reason']}" if harm else ""
+
+
+def _promise(runs: Sequence[store.StoredRun], policy: DriftPolicy) -> str:
+    """Return what the latest judged window's alarm promises, "" where it is alpha of each window."""
+    alarms = [run.payload["alarm"] for run in runs if run.payload.get("alarm")]
+    if not alarms or alarms[-1]["mode"] == "window":
+        return ""
+    if alarms[-1]["mode"] == "anytime":
+        return f"Were nothing to change, the probability of ever alarming is at most {policy.alpha:g}."
+    note = alarms[-1].get("note", "")
+    often = f"Were nothing to change, one window in about {policy.windows_between_alarms:g} would alarm"
+    return f"{often}, {note}." if note else f"{often}."
 
 
 def _usual(variation: dict[str, Any] | None) -> str:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,16 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from detectors.calibration import RunLengthRule, calibrate_run_length
 from detectors.errors import DetectorError
-from detectors.results import TooLittleData
 from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError, TryAgainLater
 from monitor.explaining import explain
 from monitor.folding import HOUR, embed_batch, join_payloads, require_like
-from monitor.jobs.calibration import Alarm, JudgedWindow, ever_alarm, run_length_alarm, window_alarm
+from monitor.jobs.calibration import Alarm, JudgedWindow, ever_alarm, run_length_alarm, stream_rule, window_alarm
 from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
+from monitor.jobs.stream import ReferenceStream
 from monitor.models import ModelSource
 from monitor.policy import DriftPolicy
 from monitor.results import Loaded, Results
@@ -132,7 +131,16 @@ class Runner(Results):
             rng=rng,
             baseline_confidence=policy.drift.baseline_confidence or None,
             floor=policy.drift.practical_difference,
-            calibrate=partial(_alarm, policy.drift, before, start=window.start, seed=chosen_seed, alpha=chosen_alpha),
+            calibrate=partial(
+                _alarm,
+                policy.drift,
+                before,
+                window=window,
+                texts=current.n,
+                seed=chosen_seed,
+                alpha=chosen_alpha,
+                reference=ReferenceStream.from_summary(loaded.stored.summary.get("stream")),
+            ),
         )
         with Session(self.engine) as session:
             judgement = explain(
@@ -156,7 +164,7 @@ class Runner(Results):
             return []
         runs = store.runs(session, job=JOB_DRIFT, model=name, version=version, end=window.start)
         return [
-            JudgedWindow(run.window_start, float(run.payload["comparison_p_value"]), run.seed)
+            JudgedWindow(run.window_start, float(run.payload["comparison_p_value"]), run.seed, run.n)
             for run in reversed(runs)
             if run.status == OK
             and run.payload.get("comparison_p_value") is not None
@@ -338,27 +346,21 @@ def _alarm(
     p_value: float,
     drift: bool,
     *,
-    start: datetime,
+    window: Window,
+    texts: int,
     seed: int,
     alpha: float,
+    reference: ReferenceStream | None,
 ) -> Alarm:
     """Return the alarm at a window of this p-value, by the promise of the policy."""
-    now = JudgedWindow(start, p_value, seed)
+    now = JudgedWindow(window.start, p_value, seed, texts)
     if policy.calibration == "run_length":
-        rule = run_length_rule(policy.windows_between_alarms)
-        return run_length_alarm([*before, now], rule=rule, step=timedelta(hours=policy.window_hours))
+        stream, step = [*before, now], window.end - window.start
+        rule = stream_rule(reference, stream, expected_windows=policy.windows_between_alarms, step=step)
+        return run_length_alarm(stream, calibrated=rule, step=step)
     if policy.calibration == "anytime":
         return ever_alarm([*before, now], alpha=alpha, rng_of=np.random.default_rng)
     return window_alarm(now, alpha=alpha, drift=drift)
-
-
-@cache
-def run_length_rule(expected_windows: float) -> RunLengthRule:
-    """Return the rule of one false alarm in this many windows (simulated in seconds, once a process)."""
-    rule = calibrate_run_length(expected_windows=expected_windows, rng=np.random.default_rng(0))
-    if isinstance(rule, TooLittleData):
-        raise DriftwardenError(f"no rule for one alarm in {expected_windows} windows: {rule.reason}")
-    return rule
 
 
 def one_line(error: Exception) -> str:

@@ -130,7 +130,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """Everything one report shows of one model version over [window_start, window_end)."""
+    """Everything one report shows of one model version over [window_start, window_end).
+
+    promise says how often windows without drift alarm, where that is not alpha of each window.
+    """
 
     model: str
     version: str
@@ -147,6 +150,7 @@ class ReportInput:
     evidently_label: str = "Evidently's summary of the texts"
     overview_href: str | None = None
     segments: tuple[DriftedSegment, ...] = ()
+    promise: str = ""
 
     def __post_init__(self) -> None:
         _require_utc(

@@ -113,7 +113,7 @@ def report_view(report: ReportInput) -> ReportView:
         generated=when(report.generated_at),
         kind=kind_of(newest_first[0]) if newest_first else LITTLE,
         headline=headline(newest_first),
-        chance=_chance(newest_first),
+        chance=report.promise or _chance(newest_first),
         verdicts_plot=verdicts_plot(report.verdicts),
         windows=tuple(_window(one) for one in newest_first),
         detectors=tuple(DetectorView(plot, MEANING.get(name, "")) for name, plot in zip(names, plots, strict=True)),

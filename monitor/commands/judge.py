@@ -31,6 +31,7 @@ def baseline(
     Example: driftwarden baseline intents@champion --reference reviewed-texts.jsonl
     """
     from monitor.baseline import build_baseline
+    from monitor.jobs.calibration import AS_INDEPENDENT
     from monitor.policy import DEFAULTS
     from monitor.texts import load_texts
 
@@ -50,6 +51,7 @@ def baseline(
             engine=engine,
             seed=seed,
             minimum=policy.drift.minimum_texts,
+            run_length=policy.drift if policy.drift.calibration == "run_length" else None,
             accept_new_digest=accept_new_digest,
             progress=advance,
         )
@@ -57,6 +59,9 @@ def baseline(
         models.pin(resolved.name, resolved.version, built.model_digest)
     models.tag_baseline(resolved.name, resolved.version, built.digest)
     warnings = table.warnings(reference, labels_used=built.summary["labelled"] > 0)
+    unlearnt = (built.summary["stream"] or {}).get("reason")
+    if unlearnt:
+        warnings = [*warnings, f"{reference}: run lengths are {AS_INDEPENDENT}: {unlearnt}"]
     if as_json:
         counts = {name: value for name, value in built.summary.items() if isinstance(value, int)}
         answer = {"model": built.model, "version": built.version, "digest": built.digest, **counts}
@@ -193,6 +198,8 @@ def _print_table(judged: dict[str, Any]) -> None:
     raw_cosine = judged["shown"]["raw_cosine"]
     if raw_cosine is not None:
         console.print(f"  {raw_cosine_text(raw_cosine)}", highlight=False)
+    if judged["detail"]:
+        console.print(f"  {escape(judged['detail'])}", highlight=False)
     if verdict["drift"]:
         console.print(f"  {_harm_text(judged['harm'])}")
         for cell in judged["cells"]:

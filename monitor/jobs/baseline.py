@@ -95,6 +95,13 @@ def entropy_nats(probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(special.entr(np.asarray(probabilities, dtype=np.float64)).sum(axis=-1))
 
 
+def fit_observations(observed: Observations, chosen: npt.NDArray[np.int64], *, rng: np.random.Generator) -> Basis:
+    """Return a basis fitted on the `chosen` observations, with the classes that they name."""
+    labels = [] if observed.labels is None else [observed.labels[i] for i in chosen]
+    classes = sorted({label for label in labels if label is not None})
+    return fit_basis(observed.vectors[chosen], rng=rng, classes=classes)
+
+
 def build_reference(observed: Observations, *, rng: np.random.Generator) -> Reference:
     """Fit the basis on a random half of the reference and fold the other half into the reference sketch.
 
@@ -105,9 +112,7 @@ def build_reference(observed: Observations, *, rng: np.random.Generator) -> Refe
     """
     order = rng.permutation(len(observed)).astype(np.int64)
     fitted, held = order[: len(observed) // 2], np.sort(order[len(observed) // 2 :])
-    labels = [] if observed.labels is None else [observed.labels[i] for i in fitted]
-    classes = sorted({label for label in labels if label is not None})
-    basis = fit_basis(observed.vectors[fitted], rng=rng, classes=classes)
+    basis = fit_observations(observed, fitted, rng=rng)
     row_ids = np.arange(len(observed), dtype=np.int64)
     sketch = fold_observations(basis, observed, row_ids=row_ids, chosen=held)
     texts = tuple(observed.texts[int(i)] for i in sketch.row_ids) if observed.texts else ()

@@ -52,7 +52,7 @@ class DriftInputs:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A window's verdict; `detail` explains "too little data".
+    """A window's verdict; `detail` explains "too little data", or what a run length was calibrated on.
 
     comparison_p_value is that of the texts alone, without the tokenizer check: what a stream of windows is judged by;
     effect is the largest share of texts that an alarming detector says has changed, None where none says; importance

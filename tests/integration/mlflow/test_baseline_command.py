@@ -134,3 +134,14 @@ def test_a_model_whose_digest_is_not_its_tag_does_not_embed(
     overwrite(weights)
     with pytest.raises(InputError, match=registered.model_digest):
         models.load("intents", "1", DEFAULTS)
+
+
+def test_a_policy_that_asks_for_a_run_length_is_told_when_the_reference_cannot_calibrate_it(
+    baseline: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = '[models.intents]\nalias = "champion"\n[models.intents.drift]\ncalibration = "run_length"\n'
+    (tmp_path / "driftwarden.toml").write_text(policy, encoding="utf-8")
+    assert baseline() == 0
+    answer = json.loads(capsys.readouterr().out)
+    said = "run lengths are calibrated as if windows were independent: the reference has no timestamps"
+    assert answer["warnings"][-1].endswith(said)

@@ -615,3 +615,55 @@ def test_what_is_usual_for_its_weekday_is_told_and_is_not_actionable(runner: Run
         assert set(answer["usual_variation"]) == {"p_value", "finest_p_value", "reference_blocks"}
         assert (answer["usual_variation"]["p_value"] > 0.05) is is_usual
         assert answer["actionable"] is not is_usual
+
+
+DAY = 24 * HOUR
+A_DAY = 60
+
+
+def weekly(days: range, *, new_share: float = 0.0) -> list[list[str]]:
+    """Texts of each day since BEGIN: every seventh has a mix of its own."""
+    found = []
+    for day in days:
+        usual = mixed_texts(A_DAY, seed=7000 + day, first_share=0.9 if day % 7 == 0 else 0.5)
+        new = texts(round(A_DAY * new_share), seed=day + 5000, new_share=1.0)
+        found.append(usual[len(new) :] + new)
+    return found
+
+
+def send_days(runner: Runner, days: range, *, new_share: float = 0.0) -> list[store.StoredRun]:
+    recorded = []
+    for day, found in zip(days, weekly(days, new_share=new_share), strict=True):
+        send(runner.engine, found, hour=24 * day)
+        recorded += at(runner, 24 * (day + 1)).tick("intents")
+    return recorded
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_weekly_season_is_no_alarm_where_the_reference_shows_it_and_a_shift_is(runner: Runner, timed: bool) -> None:
+    with_drift_policy(runner, calibration="run_length", windows_between_alarms=100, window_hours=24, permutations=499)
+    past = range(-16 * 7, 0)
+    table = TextTable(
+        tuple(one for day in weekly(past) for one in day),
+        None,
+        None,
+        hours=np.repeat([hour_of(BEGIN) + 24 * day for day in past], A_DAY) if timed else None,
+    )
+    policy = runner.policy.models["intents"].drift
+    build_baseline(runner.models.model, table, engine=runner.engine, seed=0, run_length=policy)
+    quiet = send_days(runner, range(14))
+    alarms = [run for run in quiet if run.drift]
+    if not timed:
+        assert len(alarms) >= 2
+        assert {run.payload["detail"] for run in quiet} == {
+            "calibrated as if windows were independent: the reference has no timestamps"
+        }
+        return
+    assert {run.payload["detail"] for run in quiet} == {"calibrated on 112 windows of the reference"}
+    assert len(alarms) <= 1
+    told = gather(runner, "intents", "1", Window(BEGIN, BEGIN + 14 * DAY)).promise
+    assert told == (
+        "Were nothing to change, one window in about 100 would alarm, calibrated on 112 windows of the reference."
+    )
+    shifted = send_days(runner, range(14, 18), new_share=0.3)
+    assert any(run.drift for run in shifted)
