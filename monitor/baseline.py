@@ -14,7 +14,6 @@ from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
-from monitor.jobs.drift import enough_permutations
 from monitor.jobs.harm import correctness, known_outcomes
 from monitor.jobs.segments import attribute_columns
 from monitor.jobs.stream import ReferenceStream, reference_stream
@@ -136,7 +135,7 @@ def _stream(observed: Observations, policy: DriftPolicy, *, seed: int) -> Refere
         observed,
         window_hours=policy.window_hours,
         alpha=policy.alpha,
-        permutations=max(policy.permutations, enough_permutations(policy.alpha)),
+        permutations=policy.permutations,
         minimum=policy.minimum_texts,
         rng=np.random.default_rng([seed, 1]),
     )

@@ -13,7 +13,7 @@ from detectors.sketch import Sketch
 from monitor.baseline import observe
 from monitor.errors import InputError
 from monitor.jobs.baseline import Observations, Reference, build_reference, fold_observations, held_out
-from monitor.jobs.drift import DriftInputs, Judgement, judge
+from monitor.jobs.drift import DriftInputs, Judgement, judge, with_second_opinions
 from monitor.jobs.harm import grade_harm, known_outcomes
 from monitor.jobs.segments import attribute_columns, drifted_segments
 from monitor.models import load_reference
@@ -46,10 +46,12 @@ def compare_files(
     seed: int,
     settings: Settings,
     require_registry: Callable[[], None],
+    second_opinions: bool | None = None,
 ) -> Compared:
     """Compare two files of embeddings or of texts. Raises InputError naming file, field and value.
 
-    `require_registry` is asked before a registered model is loaded, and not for what needs none.
+    `require_registry` is asked before a registered model is loaded, and not for what needs none. Second opinions are
+    asked for where it drifted, or always or never where `second_opinions` says so.
     """
     files = reference, current
     kinds = {path.suffix == ".npy" for path in files}
@@ -61,7 +63,7 @@ def compare_files(
             raise InputError(
                 f"{reference} has {before.vectors.shape[1]} columns and {current} has {now.vectors.shape[1]}"
             )
-        return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed))
+        return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed, second_opinions=second_opinions))
     if model is None:
         raise InputError(
             "texts are compared through a model: give --model NAME@ALIAS, NAME/VERSION or a checkpoint folder"
@@ -79,7 +81,9 @@ def compare_files(
     before, now = (observe(loaded, table) for table in tables)
     labels_used = known_outcomes(before.correct, None, held=np.arange(0)).labelled > 0
     warnings = (*tables[0].warnings(reference, labels_used=labels_used), *tables[1].warnings(current))
-    return Compared(_judge_files(before, now, files=files, alpha=alpha, seed=seed), warnings)
+    return Compared(
+        _judge_files(before, now, files=files, alpha=alpha, seed=seed, second_opinions=second_opinions), warnings
+    )
 
 
 def _read_both(reference: Path, current: Path) -> tuple[TextTable, TextTable]:
@@ -90,7 +94,13 @@ def _read_both(reference: Path, current: Path) -> tuple[TextTable, TextTable]:
 
 
 def _judge_files(
-    before: Observations, now: Observations, *, files: tuple[Path, Path], alpha: float, seed: int
+    before: Observations,
+    now: Observations,
+    *,
+    files: tuple[Path, Path],
+    alpha: float,
+    seed: int,
+    second_opinions: bool | None,
 ) -> Judgement:
     """Fit a basis on half of `before`, then judge `now` against its other half."""
     few = _too_few(len(before), len(now))
@@ -115,7 +125,14 @@ def _judge_files(
         minimum=MINIMUM,
         rng=rng,
     )
-    return _explained(judgement, before, now, reference=reference, current=current, rng=rng)
+    return with_second_opinions(
+        _explained(judgement, before, now, reference=reference, current=current, rng=rng),
+        reference=reference.sketch,
+        current=current,
+        names=DEFAULTS.drift.second_opinions,
+        asked=second_opinions,
+        rng=rng,
+    )
 
 
 def _explained(

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from monitor.errors import InputError
 
+OpinionName = Literal["mmd", "classifier", "knn_kl"]
+
 
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
@@ -80,6 +82,11 @@ class DriftPolicy(Section):
         999, ge=199, le=99_999, description="permutations of the null, at least; a small alpha draws more"
     )
     minimum_texts: int = Field(50, ge=20, description="fewer sampled texts in a window are too little data")
+    second_opinions: tuple[OpinionName, ...] = Field(
+        ("mmd", "classifier", "knn_kl"),
+        description="tests asked about a window that drifted, shown beside the verdict and never part of it: mmd, "
+        "classifier, knn_kl; about half a second each",
+    )
     token_mismatch_tolerance: float = Field(
         0.001, ge=0, lt=1, description="share of token-count mismatches that is not a wrong tokenizer"
     )
@@ -188,6 +195,7 @@ window_hours = 24
 grace_minutes = 5                 # events on their way when a window ends still count
 minimum_texts = 50                # fewer are "too little data", never a verdict
 token_mismatch_tolerance = 0.001
+second_opinions = ["mmd", "classifier", "knn_kl"]   # of a drifted window, half a second each; they decide nothing
 
 [models."support-intents".report]
 every_hours = 24

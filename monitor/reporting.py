@@ -23,11 +23,13 @@ from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.results import Loaded, Results
 from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
 from reports.model import (
+    Cost,
     Counts,
     DetectorRow,
     DriftedSegment,
     MixRow,
     MovedCell,
+    Opinion,
     Projection,
     ReportInput,
     WindowVerdict,
@@ -111,15 +113,15 @@ def _verdict(run: store.StoredRun, results: Sequence[store.StoredResult], *, alp
             for one in results
         ),
         importance=str(run.payload.get("importance") or ""),
-        harm=_harm(run.payload.get("harm")),
+        harm=Cost(**run.payload["harm"]) if run.payload.get("harm") else None,
         usual=_usual(run.payload.get("usual_variation")),
         raw_cosine=run.payload.get("shown", {}).get("raw_cosine"),
-        detail=run.error or str(run.payload.get("detail", "")),
+        opinions=tuple(
+            Opinion(one["name"], one["p_value"], one["drift"], one["effect"])
+            for one in run.payload.get("second_opinions", [])
+        ),
+        detail=run.error or ("" if run.status == OK else str(run.payload.get("detail", ""))),
     )
-
-
-def _harm(harm: dict[str, Any] | None) -> str:
-    return f"{harm['grade']} by {harm['evidence']}, {harm['reason']}" if harm else ""
 
 
 def _promise(runs: Sequence[store.StoredRun], policy: DriftPolicy) -> str:

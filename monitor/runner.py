@@ -21,7 +21,7 @@ from monitor.errors import DriftwardenError, TryAgainLater
 from monitor.explaining import explain
 from monitor.folding import HOUR, embed_batch, join_payloads, require_like
 from monitor.jobs.calibration import Alarm, JudgedWindow, ever_alarm, run_length_alarm, stream_rule, window_alarm
-from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge
+from monitor.jobs.drift import DriftInputs, Judgement, TokenCheck, judge, with_second_opinions
 from monitor.jobs.stream import ReferenceStream
 from monitor.models import ModelSource
 from monitor.policy import DriftPolicy
@@ -89,9 +89,19 @@ class Runner(Results):
     # -- judge -------------------------------------------------------------------------------
 
     def judge_window(
-        self, name: str, version: str, window: Window, *, alpha: float | None = None, seed: int | None = None
+        self,
+        name: str,
+        version: str,
+        window: Window,
+        *,
+        alpha: float | None = None,
+        seed: int | None = None,
+        second_opinions: bool | None = None,
     ) -> tuple[Judgement, Loaded, int]:
-        """Judge a window from its sketches, writing nothing; return the verdict, the baseline and the seed."""
+        """Judge a window from its sketches, writing nothing; return the verdict, the baseline and the seed.
+
+        Second opinions are asked for where it drifted, or always or never where `second_opinions` says so.
+        """
         policy = self.policy.model(name)
         loaded = self.baseline(name, version)
         with Session(self.engine) as session:
@@ -154,6 +164,14 @@ class Runner(Results):
                 policy=policy.drift,
                 rng=rng,
             )
+        judgement = with_second_opinions(
+            judgement,
+            reference=loaded.reference,
+            current=current,
+            names=policy.drift.second_opinions,
+            asked=second_opinions,
+            rng=rng,
+        )
         return judgement, loaded, chosen_seed
 
     def _judged_before(

@@ -1,7 +1,9 @@
 """What a verdict means, for a reader who is no statistician."""
 
-from reports.model import DetectorRow, WindowVerdict
-from reports.wording import DRIFT, kind_of, share_text, significant
+import math
+
+from reports.model import Cost, DetectorRow, Opinion, WindowVerdict
+from reports.wording import DRIFT, kind_of, p_phrase, share_text, significant
 
 MEANING = {
     "kl_cells": "An alarm means: texts moved between the baseline's cells.",
@@ -24,16 +26,23 @@ SHARES = {
     "kl_cells": "{} of the texts moved to other cells",
     "js_classes": "{} of the predictions moved to other classes",
     "js_confidence": "{} of the predictions changed in confidence",
-    "ad_entropy": "{} of the predictions are more, or less, spread over the classes",
-    "ad_token_length": "{} of the texts changed in length",
-    "ad_unknown_share": "{} of the texts changed in unknown tokens",
+    "ad_entropy": "at least {} of the predictions are more, or less, spread over the classes",
+    "ad_token_length": "at least {} of the texts changed in length",
+    "ad_unknown_share": "at least {} of the texts changed in unknown tokens",
     "ad_truncated": "{} more, or fewer, of the texts are cut",
 }
 SIZES = {
-    "kl_gaussian": "embeddings spread {} times as widely",
-    "cosine": "the average text moved {} standard deviations",
-    "mmd_features": "the two clouds of embeddings are {} apart, where 0 is alike and 1 nothing in common",
+    "kl_gaussian": "the texts' embeddings spread {} times as widely as the baseline's",
+    "cosine": "the average text moved {} times as far as the baseline's texts usually differ",
+    "mmd_features": "the two clouds of embeddings lie {} apart, from 0 (alike) to 1 (nothing in common)",
 }
+OPINIONS = {
+    "mmd": "compared by closeness at many scales, baseline and window lie {} apart, from 0 (alike) to 1 (apart)",
+    "classifier": "of a baseline's and a window's text, a classifier guesses right which is which in {} of pairs; "
+    "50% is a coin toss",
+    "knn_kl": "texts like the window's are, in the geometric mean, {} times as common in it as in the baseline",
+}
+MOST_TIMES = 1000.0
 
 
 def explained(window: WindowVerdict) -> str:
@@ -51,8 +60,51 @@ def explained(window: WindowVerdict) -> str:
     if window.usual:
         sentences.append(f"{window.usual}.")
     if window.harm:
-        sentences.append(f"Cost: {window.harm}.")
+        sentences.append(f"Cost: {cost_text(window.harm)}.")
     return " ".join(sentences)
+
+
+def cost_text(cost: Cost) -> str:
+    """Return what a drift costs, in words.
+
+    >>> cost_text(Cost("harmful", "labels", 0.12, 0.08, 0.16, 0.02, 600, "the interval excludes the tolerance"))
+    'harmful: by 600 labels, 12 more of 100 answers are wrong than on the baseline (8 to 16), where 2 are tolerated'
+    """
+    if not cost.n or cost.lower <= -1:
+        return f"{cost.grade}: {cost.reason}"
+    rise, between = _of_hundred(abs(cost.error_rise)), f"{_of_hundred(cost.lower)} to {_of_hundred(cost.upper)}"
+    change = f"{rise} {'more' if cost.error_rise >= 0 else 'fewer'} of 100 answers are wrong than on the baseline"
+    told = f"by {cost.n:,} {cost.evidence}, {change} ({between}), where {_of_hundred(cost.tolerance)} are tolerated"
+    return f"{cost.grade}: {told}"
+
+
+def _of_hundred(share: float) -> str:
+    return significant(100 * share, digits=2).replace("-", "−")
+
+
+def opinion_text(opinion: Opinion) -> str:
+    """Return a second opinion in one sentence.
+
+    >>> opinion_text(Opinion("classifier", 0.001, True, 0.81))[:70]
+    'classifier finds a difference (p = 0.001): of a baseline\'s and a window'
+    """
+    finds = f"{opinion.name} finds {'a' if opinion.drift else 'no'} difference ({p_phrase(opinion.p_value)})"
+    if opinion.effect is None or opinion.name not in OPINIONS:
+        return f"{finds}."
+    if opinion.name == "classifier":
+        size = share_text(opinion.effect)
+    elif opinion.name == "knn_kl":
+        size = _times(opinion.effect)
+    else:
+        size = significant(opinion.effect, digits=2)
+    return f"{finds}: {OPINIONS[opinion.name].format(size)}."
+
+
+def _times(nats: float) -> str:
+    """Return exp(nats), how many times as common; one below 1 is chance, and a huge one is not told as a number."""
+    if nats > math.log(MOST_TIMES):
+        return f"more than {MOST_TIMES:,.0f}"
+    return significant(math.exp(max(0.0, nats)), digits=2)
 
 
 def _surprise(p_value: float) -> str:

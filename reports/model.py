@@ -34,12 +34,39 @@ class DetectorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """Another test's answer about a window, which decided nothing; `effect` as `reports.explained` words it by name."""
+
+    name: str
+    p_value: float
+    drift: bool
+    effect: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a drift costs: a grade by labels or scores, the rise of the error ratio with its interval, and why.
+
+    grade is "harmful", "benign" or "unknown"; n counts the labels or scores, and 0 or lower = -1 is no estimate.
+    """
+
+    grade: str
+    evidence: str
+    error_rise: float
+    lower: float
+    upper: float
+    tolerance: float
+    n: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WindowVerdict:
     """The verdict on one window [start, end).
 
     status is "ok", "too_little_data" or "failed"; drift and p_value are None where the window was not judged.
-    alpha is the level of the test, n the number of texts compared, importance, harm and usual what the judge says of
-    the drift's size, its cost and whether such windows are usual, in its own words. raw_cosine is that of the two mean
+    alpha is the level of the test, n the number of texts compared, importance and usual what the judge says of
+    the drift's size and whether such windows are usual, in its own words. raw_cosine is that of the two mean
     embeddings, shown and without a part in the verdict. Raises ReportInputError on other statuses.
     """
 
@@ -53,9 +80,10 @@ class WindowVerdict:
     detectors: tuple[DetectorRow, ...] = ()
     detail: str = ""
     importance: str = ""
-    harm: str = ""
+    harm: Cost | None = None
     usual: str = ""
     raw_cosine: float | None = None
+    opinions: tuple[Opinion, ...] = ()
 
     def __post_init__(self) -> None:
         _require_utc("WindowVerdict", start=self.start, end=self.end)

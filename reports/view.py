@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reports.explained import MEANING, explained
+from reports.explained import MEANING, explained, opinion_text
 from reports.model import Counts, DetectorRow, DriftedSegment, MovedCell, ReportInput, WindowVerdict
 from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
 from reports.wording import (
@@ -12,6 +12,7 @@ from reports.wording import (
     LITTLE,
     WORDS,
     kind_of,
+    p_phrase,
     p_text,
     raw_cosine_text,
     segment_name,
@@ -34,6 +35,7 @@ class WindowView:
     detectors: tuple[str, ...]
     explained: str
     shown: str
+    opinions: tuple[str, ...]
     detail: str
 
 
@@ -181,12 +183,13 @@ def _window(one: WindowVerdict) -> WindowView:
         detectors=tuple(_alarm(row) for row in sorted(one.detectors, key=lambda row: row.p_value) if row.drift),
         explained=explained(one),
         shown=raw_cosine_text(one.raw_cosine) if kind == DRIFT and one.raw_cosine is not None else "",
+        opinions=tuple(opinion_text(opinion) for opinion in one.opinions),
         detail=one.detail,
     )
 
 
 def _alarm(row: DetectorRow) -> str:
-    return f"{row.name} {significant(row.statistic)} > {significant(row.threshold)} {row.unit}"
+    return f"{row.name} {significant(row.statistic)} > {significant(row.threshold)} {row.unit}, {p_phrase(row.p_value)}"
 
 
 def _cell(cell: MovedCell) -> CellView:

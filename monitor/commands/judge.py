@@ -12,6 +12,14 @@ from monitor.commands.opening import make_runner, open_models, open_store, requi
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS or NAME/VERSION in the registry.")]
+OpinionsFlag = Annotated[
+    bool | None,
+    typer.Option(
+        "--second-opinions/--no-second-opinions",
+        help="Ask other tests too, which decide nothing; by default of a drift alone.",
+        show_default=False,
+    ),
+]
 REFERENCE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -80,6 +88,7 @@ def compare(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Probability of a false alarm.", min=0.0005, max=0.5)] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of split, cells and permutations.", min=0)] = 0,
+    second_opinions: OpinionsFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare two files, without a database.
@@ -99,6 +108,7 @@ def compare(
         seed=seed,
         settings=settings,
         require_registry=partial(require_registry, settings),
+        second_opinions=second_opinions,
     )
     for line in () if as_json else compared.warnings:
         warn(line)
@@ -108,6 +118,7 @@ def compare(
 def check(
     model: ModelArgument,
     window: Annotated[str, typer.Option(help="How far back from now, in whole hours: 24h, 7d.")] = "24h",
+    second_opinions: OpinionsFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Judge the stored samples of the last hours now.
@@ -121,7 +132,7 @@ def check(
     version = runner.models.version_of(model)
     now = runner.clock.now()
     runner.embed(name, version, until=now)
-    judgement, _, _ = runner.judge_window(name, version, Window(now - span, now))
+    judgement, _, _ = runner.judge_window(name, version, Window(now - span, now), second_opinions=second_opinions)
     _answer(judgement.as_json(), as_json=as_json)
 
 
@@ -213,16 +224,29 @@ def _print_table(judged: dict[str, Any]) -> None:
             console.print(f"  {_usual_text(judged['usual_variation'])}", highlight=False)
         for segment in judged["segments"]:
             console.print(f"  {escape(_segment_text(segment))}", highlight=False)
+    if judged["second_opinions"]:
+        console.print(_opinions_table(judged["second_opinions"]))
+
+
+def _opinions_table(opinions: list[dict[str, Any]]) -> Any:
+    """Return the second opinions as a rich table, each in one sentence."""
+    from rich.table import Table
+
+    from reports.explained import opinion_text
+    from reports.model import Opinion
+
+    table = Table("second opinion on the embeddings, which decides nothing")
+    for one in opinions:
+        table.add_row(opinion_text(Opinion(one["name"], one["p_value"], one["drift"], one["effect"])))
+    return table
 
 
 def _harm_text(harm: dict[str, Any] | None) -> str:
     """Return one line that says what the drift costs."""
-    if harm is None:
-        return "harm: not graded"
-    rise = f"error ratio {harm['error_rise']:+.3f} ({harm['lower']:+.3f} to {harm['upper']:+.3f})"
-    judged = f"by {harm['n']} {harm['evidence']}, tolerance {harm['tolerance']:g}"
-    told = f"{rise} {judged}: " if harm["n"] and harm["lower"] > -1 else ""
-    return f"{harm['grade']}: {told}{harm['reason']}"
+    from reports.explained import cost_text
+    from reports.model import Cost
+
+    return "harm: not graded" if harm is None else cost_text(Cost(**harm))
 
 
 def _usual_text(variation: dict[str, Any]) -> str:

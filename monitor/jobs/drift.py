@@ -1,7 +1,7 @@
 """Judge one window: embeddings, predictions and tokenizer against the version's baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,9 @@ from detectors.results import CellShift, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
 from detectors.variation import Practical
 from monitor.jobs.calibration import Alarm
+from monitor.jobs.opinions import SecondOpinion, second_opinions
 from monitor.jobs.variation import UsualVariation
+from monitor.policy import OpinionName
 
 TOKENIZER = "tokenizer"
 TOP_TEXTS = 50
@@ -59,7 +61,8 @@ class Judgement:
     holds it against the policy's floor; alarm says by which promise the verdict's drift is one; harm grades what a
     drift costs, None without drift; segments are those found to have drifted;
     raw_cosine is that of the two mean embeddings within the basis's components: shown, and never decides;
-    usual_variation tells how usual the window is for its hours of the week, None where that is not known or not asked.
+    usual_variation tells how usual the window is for its hours of the week, None where that is not known or not asked;
+    second_opinions are other tests' answers, which decide nothing.
     """
 
     status: Status
@@ -78,6 +81,7 @@ class Judgement:
     segments: tuple[dict[str, Any], ...] = ()
     usual_variation: UsualVariation | None = None
     raw_cosine: float | None = None
+    second_opinions: tuple[SecondOpinion, ...] = ()
 
     @property
     def actionable(self) -> bool:
@@ -109,6 +113,7 @@ class Judgement:
             "cells": list(self.cells),
             "segments": list(self.segments),
             "usual_variation": None if self.usual_variation is None else asdict(self.usual_variation),
+            "second_opinions": [asdict(one) for one in self.second_opinions],
             "examples": list(self.examples),
             "shown": {"raw_cosine": self.raw_cosine},
             "detail": self.detail,
@@ -187,6 +192,28 @@ def judge(
         effect=effect,
         importance=_importance(drift, effect, floor=floor),
         raw_cosine=_raw_cosine(inputs),
+        detail="" if alarm is None else alarm.note,
+    )
+
+
+def with_second_opinions(
+    judgement: Judgement,
+    *,
+    reference: Sketch,
+    current: Sketch,
+    names: Sequence[OpinionName],
+    asked: bool | None,
+    rng: np.random.Generator,
+) -> Judgement:
+    """Return the judgement with second opinions: of a drift, where `asked` is True of any, where it is False of none.
+
+    A window that was not compared (too few texts, or a wrong tokenizer alone) has none.
+    """
+    verdict = judgement.verdict
+    if verdict is None or judgement.comparison_p_value is None or not (verdict.drift if asked is None else asked):
+        return judgement
+    return replace(
+        judgement, second_opinions=second_opinions(reference, current, names=names, alpha=verdict.alpha, rng=rng)
     )
 
 

@@ -667,3 +667,20 @@ def test_a_weekly_season_is_no_alarm_where_the_reference_shows_it_and_a_shift_is
     )
     shifted = send_days(runner, range(14, 18), new_share=0.3)
     assert any(run.drift for run in shifted)
+
+
+def test_a_drift_has_its_second_opinions_stored_and_shown_and_a_calm_window_none_unless_asked(runner: Runner) -> None:
+    send(runner.engine, texts(200, seed=5, new_share=0.4), hour=0)
+    send(runner.engine, texts(200, seed=6), hour=1)
+    drifted, calm = at(runner, 2).tick("intents")
+    assert [one["name"] for one in drifted.payload["second_opinions"]] == ["mmd", "classifier", "knn_kl"]
+    assert calm.payload["second_opinions"] == []
+    assert "mmd" not in {one["name"] for one in drifted.payload["detectors"]}
+    shown = gather(runner, "intents", "1", Window(BEGIN, BEGIN + 2 * HOUR)).verdicts
+    assert [[one.name for one in window.opinions] for window in shown] == [["mmd", "classifier", "knn_kl"], []]
+    window = Window(BEGIN + HOUR, BEGIN + 2 * HOUR)
+    asked = with_drift_policy(runner, second_opinions=("classifier",)).judge_window(
+        "intents", "1", window, second_opinions=True
+    )[0]
+    assert [one.name for one in asked.second_opinions] == ["classifier"]
+    assert asked.verdict == runner.judge_window("intents", "1", window)[0].verdict

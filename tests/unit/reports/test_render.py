@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.errors import ReportInputError
-from reports.model import Counts, DetectorRow, DriftedSegment, MixRow, MovedCell, ReportInput, WindowVerdict
+from reports.model import Counts, DetectorRow, DriftedSegment, MixRow, MovedCell, Opinion, ReportInput, WindowVerdict
 from reports.render import render_report
 
 HOSTILE = "</title><script>alert(1)</script>\"' onload='x' &"
@@ -120,7 +120,7 @@ def test_the_table_has_the_newest_window_first_and_marks_drift_with_a_word(repor
         "DRIFT",
         "no drift found",
     ]
-    assert "kl_cells 0.3 > 0.2 nats" in html.unescape(table)
+    assert "kl_cells 0.3 > 0.2 nats, p = 0.001" in html.unescape(table)
 
 
 def test_the_sections_stand_in_the_order_a_reader_asks_for_them(report: ReportInput) -> None:
@@ -179,3 +179,25 @@ def test_a_drifted_window_shows_the_raw_cosine_as_never_deciding_and_a_calm_one_
     assert told in render_report(replace(report, verdicts=(verdict(0, p_value=0.001, raw_cosine=0.99871),)))
     assert "raw cosine" not in render_report(replace(report, verdicts=(verdict(0, raw_cosine=0.99871),)))
     assert "raw cosine" not in render_report(report)
+
+
+def test_second_opinions_stand_in_their_window_and_say_that_they_decide_nothing(
+    report: ReportInput, verdict: Callable[..., WindowVerdict]
+) -> None:
+    assert "Second opinions" not in render_report(report)
+    asked = verdict(0, p_value=0.001, opinions=(Opinion("classifier", 0.001, True, 0.81),))
+    page = html.unescape(render_report(replace(report, verdicts=(asked,))))
+    assert "Second opinions on the embeddings, which decide nothing:" in page
+    assert "<li>classifier finds a difference (p = 0.001): of a baseline's and a window's text" in page
+
+
+def test_another_promise_than_alpha_replaces_what_chance_alone_would_mark(report: ReportInput) -> None:
+    page = render_report(replace(report, promise="Were nothing to change, one window in about 50 would alarm."))
+    assert "one window in about 50 would alarm." in page
+    assert "chance alone would mark" not in page
+
+
+def test_p_change_and_cost_are_explained_below_the_windows(report: ReportInput) -> None:
+    page = render_report(report)
+    for term in ("p", "What changed", "Cost"):
+        assert f"<dt>{term}</dt><dd>" in page

@@ -287,7 +287,7 @@ def test_compared_texts_are_graded_by_their_labels(
     harm = json.loads(capsys.readouterr().out)["harm"]
     assert (harm["grade"], harm["evidence"], harm["error_rise"], harm["n"]) == ("harmful", "labels", 1.0, 150)
     assert driftwarden(monkeypatch, *options, now) == 3
-    assert "harmful: error ratio +1.000" in capsys.readouterr().out
+    assert "harmful: by 150 labels, 100 more of 100 answers are wrong" in " ".join(capsys.readouterr().out.split())
     unlike = write("c.jsonl", ["order", "parcel", "refund", "late"], "7", 400)
     assert driftwarden(monkeypatch, *options[:4], unlike, "--current", now) == 3
     told = capsys.readouterr()
@@ -316,3 +316,31 @@ def test_compared_texts_name_the_segment_that_drifted(
     told = " ".join(capsys.readouterr().out.split())
     assert "segment language = de: effect" in told
     assert "language = en" not in told
+
+
+def test_second_opinions_are_told_of_a_drift_on_request_of_any_and_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = embeddings(tmp_path / "a.npy", 800, seed=1)
+    calm, moved = embeddings(tmp_path / "b.npy", 300, seed=2), embeddings(tmp_path / "c.npy", 300, seed=3, shift=3.0)
+
+    def answer(current: Path, *flags: str) -> tuple[int, dict]:
+        files = ("--reference", str(reference), "--current", str(current))
+        code = driftwarden(monkeypatch, "compare", *files, "--json", *flags)
+        return code, json.loads(capsys.readouterr().out)
+
+    for current, flags, code, names in (
+        (calm, (), 0, []),
+        (calm, ("--second-opinions",), 0, ["mmd", "classifier", "knn_kl"]),
+        (moved, (), 3, ["mmd", "classifier", "knn_kl"]),
+        (moved, ("--no-second-opinions",), 3, []),
+    ):
+        found, answered = answer(current, *flags)
+        assert (found, [one["name"] for one in answered["second_opinions"]]) == (code, names)
+    without = answer(moved, "--no-second-opinions")[1]
+    assert {**answer(moved)[1], "second_opinions": []} == without
+    assert driftwarden(monkeypatch, "compare", "--reference", str(reference), "--current", str(moved)) == 3
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "second opinion on the embeddings, which decides nothing" in told
+    assert "classifier finds a difference (p = 0.00" in told
+    assert "a classifier guesses right which is which in 57" in told
