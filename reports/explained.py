@@ -37,7 +37,7 @@ SIZES = {
     "mmd_features": "the two clouds of embeddings lie {} apart, from 0 (alike) to 1 (nothing in common)",
 }
 OPINIONS = {
-    "mmd": "compared by closeness at many scales, baseline and window lie {} apart, from 0 (alike) to 1 (apart)",
+    "mmd": "compared by closeness at many scales, baseline and window lie {} apart, from 0 (alike) to 1 (nothing in common)",
     "classifier": "of a baseline's and a window's text, a classifier guesses right which is which in {} of pairs; "
     "50% is a coin toss",
     "knn_kl": "texts like the window's are, in the geometric mean, {} times as common in it as in the baseline",
@@ -85,8 +85,8 @@ def _of_hundred(share: float) -> str:
 def opinion_text(opinion: Opinion) -> str:
     """Return a second opinion in one sentence.
 
-    >>> opinion_text(Opinion("classifier", 0.001, True, 0.81))[:70]
-    'classifier finds a difference (p = 0.001): of a baseline\'s and a window'
+    >>> opinion_text(Opinion("knn_kl", 0.04, True))
+    'knn_kl finds a difference (p = 0.04).'
     """
     finds = f"{opinion.name} finds {'a' if opinion.drift else 'no'} difference ({p_phrase(opinion.p_value)})"
     if opinion.effect is None or opinion.name not in OPINIONS:

@@ -21,6 +21,9 @@ from reports.wording import (
     when,
 )
 
+WINDOW_LINE = "marks on or above the dashed line are drift."
+STREAM_LINE = "a triangle is drift: it is found by all windows so far, and not by the dashed line."
+
 
 @dataclass(frozen=True, slots=True)
 class WindowView:
@@ -88,6 +91,7 @@ class ReportView:
     generated: str
     kind: str
     headline: str
+    line: str
     chance: str
     verdicts_plot: str
     windows: tuple[WindowView, ...]
@@ -115,6 +119,7 @@ def report_view(report: ReportInput) -> ReportView:
         generated=when(report.generated_at),
         kind=kind_of(newest_first[0]) if newest_first else LITTLE,
         headline=headline(newest_first),
+        line=STREAM_LINE if report.promise else WINDOW_LINE,
         chance=report.promise or _chance(newest_first),
         verdicts_plot=verdicts_plot(report.verdicts),
         windows=tuple(_window(one) for one in newest_first),

@@ -195,6 +195,8 @@ def test_another_promise_than_alpha_replaces_what_chance_alone_would_mark(report
     page = render_report(replace(report, promise="Were nothing to change, one window in about 50 would alarm."))
     assert "one window in about 50 would alarm." in page
     assert "chance alone would mark" not in page
+    assert "dashed line are drift" not in page
+    assert "dashed line are drift" in render_report(report)
 
 
 def test_p_change_and_cost_are_explained_below_the_windows(report: ReportInput) -> None:
