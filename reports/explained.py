@@ -37,7 +37,8 @@ SIZES = {
     "mmd_features": "the two clouds of embeddings lie {} apart, from 0 (alike) to 1 (nothing in common)",
 }
 OPINIONS = {
-    "mmd": "compared by closeness at many scales, baseline and window lie {} apart, from 0 (alike) to 1 (nothing in common)",
+    "mmd": "compared by closeness at many scales, baseline and window lie {} apart, "
+    "from 0 (alike) to 1 (nothing in common)",
     "classifier": "of a baseline's and a window's text, a classifier guesses right which is which in {} of pairs; "
     "50% is a coin toss",
     "knn_kl": "texts like the window's are, in the geometric mean, {} times as common in it as in the baseline",
