@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bench import machine
 from bench.power import ours, pools
@@ -56,10 +57,11 @@ def main() -> None:
     world, contenders = pools.digest(found), ours.contenders()
     versions = {one.name: one.version for one in contenders}
     ledger = Ledger(options.cache / "verdict.jsonl", committed=LEDGER, world=world, versions=versions)
-    for seed in range(0 if options.report else options.seeds):
-        print(f"seed {seed} of {options.seeds}", file=sys.stderr, flush=True)
-        for cell in CELLS:
-            _judge(cell, seed, contenders, ledger, found, world=world)
+    with threadpool_limits(1):
+        for seed in range(0 if options.report else options.seeds):
+            print(f"seed {seed} of {options.seeds}", file=sys.stderr, flush=True)
+            for cell in CELLS:
+                _judge(cell, seed, contenders, ledger, found, world=world)
     print(rates_table(ledger))
     if options.report:
         machine.put(PAGE, command=COMMAND, body=rates_table(ledger))
