@@ -21,7 +21,7 @@ from monitor.models import LoadedModel, require_pinned
 from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.texts import TextTable
 
-CHUNK = 2048
+CHUNK = 4096
 
 
 def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Observations:
@@ -30,16 +30,19 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
     for start in range(0, len(table.texts), CHUNK):
         texts = table.texts[start : start + CHUNK]
         pairs = None if table.pairs is None else table.pairs[start : start + CHUNK]
-        encoded.append(model.encoder.encode(texts, pairs))
         if table.labels is None and model.encoder.has_head:
-            answered.append(model.encoder.predict(texts, pairs))
+            vectors, predicted = model.encoder.encode_and_predict(texts, pairs)
+            encoded.append(vectors)
+            answered.append(predicted)
+        else:
+            encoded.append(model.encoder.encode(texts, pairs))
         if progress is not None:
             progress(start + len(texts), len(table.texts))
     labels: Sequence[str] | None = table.labels
     confidences, entropies = table.confidences, None
     if answered:
-        labels = [label for part, _ in answered for label in part]
-        probabilities = np.concatenate([found for _, found in answered])
+        labels = [label for part in answered for label in part.labels]
+        probabilities = np.concatenate([part.probabilities for part in answered])
         confidences, entropies = probabilities.max(axis=1), entropy_nats(probabilities)
     correct = correctness(labels, table.truths)
     kept = np.flatnonzero(np.concatenate([one.finite for one in encoded]))
@@ -51,6 +54,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         entropies=None if entropies is None else entropies[kept],
         token_lengths=np.concatenate([one.token_counts for one in encoded])[kept],
         truncated=np.concatenate([one.truncated for one in encoded])[kept],
+        unknown_shares=np.concatenate([one.unknown_shares for one in encoded])[kept],
         correct=None if correct is None else correct[kept],
         hours=None if table.hours is None else table.hours[kept],
         attributes=None if table.attributes is None else [table.attributes[int(i)] for i in kept],

@@ -57,6 +57,7 @@ def embed_batch(
         entropies=known_entropies(waiting, model),
         token_lengths=encoded.token_counts,
         truncated=encoded.truncated,
+        unknown_shares=encoded.unknown_shares,
     )
     row_ids = np.array([prediction.id for prediction in waiting], dtype=np.int64)
     uniform = np.array([prediction.representative for prediction in waiting])

@@ -20,7 +20,7 @@ class Observations:
 
     vectors : (n, d); texts : n or none; all others one per text, or None. Confidences and entropies (of the predicted
     distribution, nats) are NaN where unknown, as is correct (1 right, 0 wrong) without a label; token_lengths count the
-    whole text, truncated whether it was cut.
+    whole text, truncated whether it was cut; unknown_shares are of tokens the vocabulary lacks.
     """
 
     vectors: npt.NDArray[np.floating]
@@ -30,6 +30,7 @@ class Observations:
     entropies: npt.NDArray[np.float64] | None = None
     token_lengths: npt.NDArray[np.int64] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
+    unknown_shares: npt.NDArray[np.float64] | None = None
     correct: npt.NDArray[np.float64] | None = None
     attributes: Sequence[Mapping[str, str] | None] | None = None
     hours: npt.NDArray[np.int64] | None = None  # since 1970
@@ -79,6 +80,7 @@ def fold_observations(
         entropies=_chosen(observed.entropies, chosen),
         token_lengths=_chosen(observed.token_lengths, chosen),
         truncated=_chosen(observed.truncated, chosen),
+        unknown_shares=_chosen(observed.unknown_shares, chosen),
     )
 
 

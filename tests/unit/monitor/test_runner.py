@@ -47,7 +47,8 @@ class WordsEncoder:
         vectors = np.array([self._vector(text) for text in texts], dtype=np.float32)
         counts = np.array([len(text.split()) for text in texts])
         finite = np.isfinite(vectors).all(axis=1)
-        return Encoded(vectors, counts, counts > 20, finite)
+        unknown = np.array([np.mean([word in NEW_WORDS for word in text.split()]) for text in texts])
+        return Encoded(vectors, counts, counts > 20, finite, unknown)
 
     def _vector(self, text: str) -> np.ndarray:
         if "poison" in text:

@@ -57,8 +57,8 @@ def test_counts_are_of_the_full_text_and_truncation_shows(encoder: Encoder) -> N
 
 
 def test_the_numeric_mode_names_device_dtype_backend_pooling_and_length(checkpoint: Path, encoder: Encoder) -> None:
-    assert encoder.numeric_mode == "cpu-fp32-sdpa-mean-64"
-    assert Encoder.load(checkpoint, device="cpu", pooling="cls", max_length=16).numeric_mode == "cpu-fp32-sdpa-cls-16"
+    assert encoder.numeric_mode == "cpu-fp32-packed-mean-64"
+    assert Encoder.load(checkpoint, device="cpu", pooling="cls", max_length=16).numeric_mode == "cpu-fp32-packed-cls-16"
     assert Encoder.load(checkpoint, device="cpu", max_length=4096).max_length == 64
 
 
@@ -79,7 +79,7 @@ def test_a_text_of_5_mb_is_embedded_and_counted(encoder: Encoder, text: str) -> 
 def test_counting_in_pieces_is_exact_for_words(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "where is my order? it was due on Monday and I was charged twice. " * 700
     whole = encoder.token_counts([text])[0]
-    monkeypatch.setattr("monitor.embed.PIECE_CHARACTERS", 5000)
+    monkeypatch.setattr("monitor.embed.tokenising.PIECE_CHARACTERS", 5000)
     assert encoder.token_counts([text])[0] == whole
 
 

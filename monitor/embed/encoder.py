@@ -1,0 +1,319 @@
+"""The one encoder: texts in, vectors and predictions out, with a RoBERTa-family checkpoint folder."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from monitor.embed.backends import States, probabilities
+from monitor.embed.batch import batches
+from monitor.embed.cache import EmbeddingCache, Remembered
+from monitor.embed.checks import choose_states
+from monitor.embed.counting import EncoderCounts
+from monitor.embed.errors import EmbeddingError
+from monitor.embed.int8 import int8_is_exact
+from monitor.embed.loading import find_device, load_config, load_model, load_tokenizer, quiet
+from monitor.embed.tokenising import Key, Tokeniser, Tokens, distinct
+from registry.tokenizer import tokenizer_digest
+
+POOLINGS = ("mean", "cls")
+ARITHMETICS = ("native", "int8")  # native: fp32 on a CPU, bf16 on a GPU
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32_768}
+# Tokenised and sorted by length together: the longer this window, the more neighbours are equally long.
+TEXTS_PER_WINDOW = 16_384
+
+_Texts = Sequence[str]
+_Pairs = Sequence[str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Vectors of n texts: float32 (n, d), full token counts (n,), whether truncated (n,), whether all finite (n,).
+
+    unknown_shares : (n,) shares of the tokens the model sees, special ones aside, that its vocabulary does not know or
+    spells in bytes.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    token_counts: npt.NDArray[np.int64]
+    truncated: npt.NDArray[np.bool_]
+    finite: npt.NDArray[np.bool_]
+    unknown_shares: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The likeliest label of each of n texts, and the probabilities float64 (n, C)."""
+
+    labels: list[str]
+    probabilities: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    vectors: npt.NDArray[np.float32]
+    counts: npt.NDArray[np.int64]
+    unknown_shares: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+
+
+class Encoder:
+    """A loaded checkpoint with its tokenizer; made by `Encoder.load`. `counts` tells what it has done."""
+
+    def __init__(
+        self,
+        states: States,
+        tokeniser: Tokeniser,
+        *,
+        config: Any,
+        head: Any,
+        device: torch.device,
+        dtype: str,
+        pooling: str,
+        max_length: int,
+        model_max_length: int,
+        tokenizer_digest: str,
+        model_digest: str | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        self._states, self._tokeniser, self._head = states, tokeniser, head
+        self._device, self._dtype = device, dtype
+        self._budget = TOKENS_PER_BATCH[device.type]
+        self.pooling, self.max_length, self.model_max_length = pooling, max_length, model_max_length
+        self.tokenizer_digest = tokenizer_digest
+        self.dimension = int(config.hidden_size)
+        self.has_head = head is not None
+        self.labels = tuple(str(config.id2label[i]) for i in range(int(config.num_labels)))
+        self.counts = EncoderCounts()
+        self._identity = f"{model_digest}\x1f{tokenizer_digest}\x1f{self.numeric_mode}"
+        self._cache = cache if model_digest is not None else None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: str = "auto",
+        pooling: str = "mean",
+        max_length: int | None = None,
+        arithmetic: str = "native",
+        threads: int | None = None,
+        model_digest: str | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> "Encoder":
+        """Load a checkpoint folder: no network, no remote code, safetensors only.
+
+        max_length : at most what tokenizer and positions allow; arithmetic : native, or int8 on a CPU; threads : of
+        torch, for the whole process; cache : used where the model's digest is given too. Raises EmbeddingError naming
+        folder and file, or the value.
+        """
+        started = time.perf_counter()
+        for name, value, known in (("pooling", pooling, POOLINGS), ("arithmetic", arithmetic, ARITHMETICS)):
+            if value not in known:
+                raise EmbeddingError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        chosen = find_device(device)
+        dtype = _dtype(chosen, arithmetic)
+        quiet()
+        config = load_config(folder)
+        tokenizer = load_tokenizer(folder, vocabulary_size=int(config.vocab_size))
+        model = load_model(folder, config)
+        model.to(device=chosen, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32).eval().requires_grad_(False)
+        allowed = min(int(tokenizer.model_max_length), config.max_position_embeddings - config.pad_token_id - 1)
+        length = allowed if max_length is None else min(max_length, allowed)
+        if length < 4:  # two texts take four special tokens
+            raise EmbeddingError(f"{folder}: max_length must be 4 or more, got {length}")
+        tokeniser = Tokeniser(tokenizer)
+        digest = tokenizer_digest(folder, lambda texts: tokeniser.ids([(text, None) for text in texts]))
+        states = choose_states(model, tokeniser, device=chosen, arithmetic=dtype, pooling=pooling, max_length=length)
+        if dtype == "int8" and states.name == "plain":
+            raise EmbeddingError(f"{folder}: int8 needs a layout that the packed encoder knows; see the log")
+        encoder = cls(
+            states,
+            tokeniser,
+            config=config,
+            head=probabilities(model) if hasattr(model, "classifier") and int(config.num_labels) > 1 else None,
+            device=chosen,
+            dtype=dtype,
+            pooling=pooling,
+            max_length=length,
+            model_max_length=allowed,
+            tokenizer_digest=digest,
+            model_digest=model_digest,
+            cache=cache,
+        )
+        encoder.counts.load_seconds = time.perf_counter() - started
+        return encoder
+
+    @property
+    def numeric_mode(self) -> str:
+        """What makes vectors comparable: device class, arithmetic, backend, pooling and max length."""
+        return f"{self._device.type}-{self._dtype}-{self._states.name}-{self.pooling}-{self.max_length}"
+
+    def encode(self, texts: _Texts, pairs: _Pairs = None) -> Encoded:
+        """Embed n texts (or pairs of texts); equal inputs are embedded once.
+
+        What else stands in the batch does not matter but for the order of fp32 sums: below 1e-5 of a vector's length.
+        """
+        keys, inverse = distinct(texts, pairs)
+        return self._encoded(self._remembered(keys), inverse, distinct_texts=len(keys))
+
+    def predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[list[str], npt.NDArray[np.float64]]:
+        """Return the likeliest label of each text and the probabilities (n, C).
+
+        Raises EmbeddingError when the checkpoint has no classification head.
+        """
+        _, predicted = self.encode_and_predict(texts, pairs)
+        return predicted.labels, predicted.probabilities
+
+    def encode_and_predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[Encoded, Predicted]:
+        """Embed and predict n texts in one pass through the model. Raises EmbeddingError without a head."""
+        if not self.has_head:
+            raise EmbeddingError("the checkpoint has no classification head")
+        keys, inverse = distinct(texts, pairs)
+        answers = self._compute(keys, scored=True)
+        scores = answers.scores[inverse]
+        labels = [self.labels[i] for i in scores.argmax(axis=1)] if len(scores) else []
+        return self._encoded(answers, inverse, distinct_texts=len(keys)), Predicted(labels, scores)
+
+    def token_counts(self, texts: _Texts, pairs: _Pairs = None) -> npt.NDArray[np.int64]:
+        """Count tokens of the full texts (n,), special tokens included.
+
+        A text over 50,000 characters is counted in pieces cut before a space: exact for byte-level
+        vocabularies where it has spaces, otherwise off by a few tokens per piece.
+        """
+        keys, inverse = distinct(texts, pairs)
+        counts = [tokens.counts for _, tokens in self._windows(keys)]
+        return np.concatenate([*counts, np.zeros(0, dtype=np.int64)])[inverse]
+
+    def _encoded(self, answers: _Answers, inverse: npt.NDArray[np.int64], *, distinct_texts: int) -> Encoded:
+        vectors, counts = answers.vectors[inverse], answers.counts[inverse]
+        encoded = Encoded(
+            vectors=vectors,
+            token_counts=counts,
+            truncated=counts > self.max_length,
+            finite=np.asarray(np.isfinite(vectors).all(axis=1)),
+            unknown_shares=answers.unknown_shares[inverse],
+        )
+        self.counts.texts += len(inverse)
+        self.counts.duplicates += len(inverse) - distinct_texts
+        self.counts.truncated += int(encoded.truncated.sum())
+        self.counts.nonfinite += int((~encoded.finite).sum())
+        return encoded
+
+    def _remembered(self, keys: Sequence[Key]) -> _Answers:
+        if self._cache is None:
+            return self._compute(keys, scored=False)
+        held = self._cache.get(self._identity, keys)
+        missing = [row for row, one in enumerate(held) if one is None]
+        self.counts.cache_hits += len(keys) - len(missing)
+        computed = self._compute([keys[row] for row in missing], scored=False)
+        fresh = [
+            Remembered(vector.copy(), int(count), float(share))
+            for vector, count, share in zip(computed.vectors, computed.counts, computed.unknown_shares, strict=True)
+        ]
+        self._cache.put(self._identity, [keys[row] for row in missing], fresh)
+        for row, one in zip(missing, fresh, strict=True):
+            held[row] = one
+        found = [one for one in held if one is not None]
+        return _Answers(
+            np.array([one.vector for one in found], dtype=np.float32).reshape(len(keys), self.dimension),
+            np.array([one.token_count for one in found], dtype=np.int64),
+            np.array([one.unknown_share for one in found], dtype=np.float64),
+            np.empty((len(keys), 0)),
+        )
+
+    def _compute(self, keys: Sequence[Key], *, scored: bool) -> _Answers:
+        answers = _Answers(
+            np.empty((len(keys), self.dimension), dtype=np.float32),
+            np.zeros(len(keys), dtype=np.int64),
+            np.zeros(len(keys), dtype=np.float64),
+            np.empty((len(keys), len(self.labels) if scored else 0)),
+        )
+        for start, tokens in self._windows(keys):
+            window = slice(start, start + len(tokens.ids))
+            answers.counts[window], answers.unknown_shares[window] = tokens.counts, tokens.unknown_shares
+            self._run(tokens, answers.vectors[window], answers.scores[window] if scored else None)
+        return answers
+
+    def _windows(self, keys: Sequence[Key]) -> Iterator[tuple[int, Tokens]]:
+        """Tokenise a window of texts while the one before it is computed."""
+        starts = range(0, len(keys), TEXTS_PER_WINDOW)
+
+        def tokenised(start: int) -> Tokens:
+            return self._tokeniser(keys[start : start + TEXTS_PER_WINDOW], max_length=self.max_length)
+
+        if len(starts) == 1:
+            yield 0, tokenised(0)
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise") as ahead:
+            coming: list[Future[Tokens]] = [ahead.submit(tokenised, start) for start in starts[:1]]
+            for start in starts:
+                tokens = coming.pop().result()
+                if start + TEXTS_PER_WINDOW < len(keys):
+                    coming.append(ahead.submit(tokenised, start + TEXTS_PER_WINDOW))
+                yield start, tokens
+
+    def _run(self, tokens: Tokens, vectors: npt.NDArray[np.float32], scores: npt.NDArray[np.float64] | None) -> None:
+        """Fill vectors (n, d), and scores (n, C) where given; results leave the device once a window."""
+        started = time.perf_counter()
+        order: list[int] = []
+        parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        with torch.inference_mode():
+            for rows in batches([len(one) for one in tokens.ids], budget=self._budget):
+                for fitting, pooled, first in self._fitting(rows, tokens.ids):
+                    order.extend(fitting)
+                    parts.append((pooled, self._head(first) if scores is not None else None))
+            vectors[order] = torch.cat([pooled for pooled, _ in parts]).cpu().numpy()
+            if scores is not None:
+                scores[order] = torch.cat([found for _, found in parts if found is not None]).cpu().numpy()
+        self.counts.compute_seconds += time.perf_counter() - started
+
+    def _fitting(
+        self, rows: list[int], ids: Sequence[npt.NDArray[np.int64]]
+    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        """Run rows together, or in halves where they do not fit into memory; the budget follows for good."""
+        lengths = [len(ids[row]) for row in rows]
+        try:
+            pooled, first = self._states([ids[row] for row in rows])
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise EmbeddingError(f"out of memory at one text of {lengths[0]} tokens") from None
+        else:
+            self.counts.tokens += sum(lengths)
+            self.counts.padded_tokens += self._states.padding_of(lengths)
+            yield rows, pooled, first
+            return
+        # outside the handler: the error's frames hold what the failed batch had allocated
+        self.counts.out_of_memory_retries += 1
+        self._budget = max(sum(lengths) // 2, 1)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            yield from self._fitting(half, ids)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell out of memory from other failures; the CPU's allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        said in str(error) for said in ("can't allocate memory", "not enough memory")
+    )
+
+
+def _dtype(device: torch.device, arithmetic: str) -> str:
+    if arithmetic == "int8":
+        if device.type != "cpu":
+            raise EmbeddingError(f"int8 runs on the CPU, the device is {device.type}")
+        if not int8_is_exact():
+            raise EmbeddingError("int8 needs exact 8-bit products, which this processor does not have")
+        return "int8"
+    return "bf16" if device.type == "cuda" else "fp32"
