@@ -13,11 +13,11 @@ from registry.errors import RegistryError, RegistryUnreachable
 from registry.model import content_digest, parse_ref
 
 if TYPE_CHECKING:
-    from monitor.embed import Encoder
+    from monitor.embed import EmbeddingCache, Encoder
     from registry.client import Registry
     from registry.model import ResolvedModel
 
-_Key = tuple[str, str, str, str, int | None]
+_Key = tuple[str, str, str, str, int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,11 @@ def _told() -> Iterator[None]:
 class RegistryModels:
     """Models from the registry, one encoder kept per version and digest."""
 
-    def __init__(self, registry: "Registry", *, device: str = "auto") -> None:
+    def __init__(self, registry: "Registry", *, device: str = "auto", threads: int | None = None) -> None:
         self.registry = registry
-        self._device = device
+        self._device, self._threads = device, threads
         self._loaded: dict[_Key, LoadedModel] = {}
+        self._caches: dict[tuple[str, int], EmbeddingCache] = {}
 
     def resolve(self, reference: str) -> "ResolvedModel":
         """Resolve a reference. Raises InputError or TryAgainLater with the registry's one line."""
@@ -101,14 +102,30 @@ class RegistryModels:
         if resolved.pinned_digest is not None and not accept_new_digest:
             require_pinned(name, version, pinned=resolved.pinned_digest, found=resolved.model_digest)
         if loaded is None:
-            encoder = load_encoder(resolved.path, policy=policy, device=self._device)
+            encoder = load_encoder(
+                resolved.path,
+                policy=policy,
+                device=self._device,
+                threads=self._threads,
+                model_digest=resolved.model_digest,
+                cache=self._cache(name, policy.embedding_cache_mebibytes),
+            )
             loaded = LoadedModel(name, resolved.version, resolved.model_digest, encoder)
             self._loaded = {_key(resolved, policy): loaded}
         return loaded
 
+    def _cache(self, name: str, mebibytes: int) -> "EmbeddingCache | None":
+        """Return a model's cache, which outlives its encoder: versions take turns in memory."""
+        if not mebibytes:
+            return None
+        from monitor.embed import EmbeddingCache
+
+        return self._caches.setdefault((name, mebibytes), EmbeddingCache(mebibytes * 2**20))
+
 
 def _key(resolved: "ResolvedModel", policy: ModelPolicy) -> _Key:
-    return (resolved.name, resolved.version, resolved.model_digest, policy.pooling, policy.max_length)
+    chosen = (policy.pooling, policy.max_length, policy.arithmetic)
+    return (resolved.name, resolved.version, resolved.model_digest, *chosen)
 
 
 def require_pinned(name: str, version: str, *, pinned: str, found: str) -> None:
@@ -120,12 +137,29 @@ def require_pinned(name: str, version: str, *, pinned: str, found: str) -> None:
         )
 
 
-def load_encoder(folder: Path, *, policy: ModelPolicy, device: str = "auto") -> "Encoder":
+def load_encoder(
+    folder: Path,
+    *,
+    policy: ModelPolicy,
+    device: str = "auto",
+    threads: int | None = None,
+    model_digest: str | None = None,
+    cache: "EmbeddingCache | None" = None,
+) -> "Encoder":
     """Load an encoder from a checkpoint folder. Raises InputError with the reason in one line."""
     from monitor.embed import EmbeddingError, Encoder
 
     try:
-        return Encoder.load(folder, device=device, pooling=policy.pooling, max_length=policy.max_length)
+        return Encoder.load(
+            folder,
+            device=device,
+            pooling=policy.pooling,
+            max_length=policy.max_length,
+            arithmetic=policy.arithmetic,
+            threads=threads,
+            model_digest=model_digest,
+            cache=cache,
+        )
     except EmbeddingError as error:
         raise InputError(str(error)) from error
 

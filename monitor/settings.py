@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", LOCAL_REGISTRY),
         description="the model registry; MLFLOW_TRACKING_URI counts too",
     )
+    threads: int | None = Field(default=None, ge=1, le=1024, description="of the encoder on a CPU; torch's own choice")
     host: str = Field(default="127.0.0.1", description="address to serve on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to serve on")
 

@@ -74,7 +74,7 @@ def open_models(settings: "Settings", *, first_use: bool = False) -> "RegistryMo
     from monitor.models import RegistryModels, open_registry
 
     require_registry(settings, first_use=first_use)
-    return RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir))
+    return RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir), threads=settings.threads)
 
 
 def make_runner(settings: "Settings", policy: "Policy", *, first_use: bool = False) -> "Runner":

@@ -31,6 +31,8 @@ def test_a_comment_does_not_change_the_digest_and_a_threshold_does(tmp_path: Pat
         ("[capture]\nmax_queued = 3\n", "unknown key capture.max_queued"),
         ('[models.a]\nversion = "1"\nsampling_rate = 0\n', "models.a.sampling_rate: .*got 0"),
         ("[models.a]\n", r"models.a: set exactly one of version and alias, got \{\}"),
+        ('[models.a]\nversion = "1"\narithmetic = "int4"\n', "models.a.arithmetic: .*got 'int4'"),
+        ('[models.a]\nversion = "1"\nembedding_cache_mebibytes = -1\n', "models.a.embedding_cache_mebibytes: .*got -1"),
         ("[models", "driftwarden.toml: "),
         ("[capture]\nearliest = 2015-01-01T00:00:00\n", "capture.earliest: a time needs a zone"),
     ],

@@ -185,6 +185,13 @@ def test_vectors_that_are_not_finite_are_counted_and_kept_out(runner: Runner) ->
         assert store.sketch_totals(session)["intents", "1"].nonfinite == 2
 
 
+def test_tokens_the_vocabulary_lacks_are_folded_and_judged(runner: Runner) -> None:
+    send(runner.engine, texts(200, seed=5, new_share=0.5), hour=0)
+    (found,) = at(runner, 1).tick("intents")
+    (unknown,) = [one for one in found.payload["detectors"] if one["name"] == "ad_unknown_share"]
+    assert unknown["drift"] is True
+
+
 def test_who_lost_the_lease_writes_nothing(runner: Runner) -> None:
     send(runner.engine, texts(100, seed=5), hour=0)
     now = at(runner, 1).clock.now()

@@ -10,6 +10,13 @@ def test_an_unknown_variable_is_an_error_at_start(monkeypatch: pytest.MonkeyPatc
         load_settings()
 
 
+@pytest.mark.parametrize("threads", ["0", "many"])
+def test_threads_are_a_positive_number(monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
+    monkeypatch.setenv("DRIFTWARDEN_THREADS", threads)
+    with pytest.raises(InputError, match=f"DRIFTWARDEN_THREADS='{threads}'"):
+        load_settings()
+
+
 def test_a_bad_value_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTWARDEN_PORT", "eighty")
     with pytest.raises(InputError, match="DRIFTWARDEN_PORT='eighty'"):
