@@ -21,6 +21,12 @@ class InputError(DriftwardenError):
     exit_code = EXIT_INPUT
 
 
+class TooLittleData(DriftwardenError):
+    """The input is right and holds too little to answer."""
+
+    exit_code = EXIT_TOO_LITTLE_DATA
+
+
 class TryAgainLater(DriftwardenError):
     """Something outside (registry, database) is not there now."""
 

@@ -83,6 +83,10 @@ Attributes = Annotated[dict[Name, Segment], BeforeValidator(_plain_attributes), 
 _ATTRIBUTES: TypeAdapter[dict[str, str]] = TypeAdapter(Attributes)
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
+_SCORES: TypeAdapter[dict[str, float]] = TypeAdapter(
+    Annotated[dict[str, Score], BeforeValidator(_clean_names), AtMostScores]
+)
+
 
 class _Event(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -229,7 +233,7 @@ def _as_row(
         text_pair,
         label,
         None if named else prediction,
-        _confidence(label, scores),
+        confidence_of(label, scores),
         scores,
         latency_seconds,
         attributes,
@@ -266,6 +270,22 @@ def read_attributes(value: Any) -> dict[str, str] | Refusal:
         return _refusal(error, {})
 
 
+def read_scores(value: Any) -> dict[str, float] | Refusal:
+    """Check scores as those of an event are checked."""
+    try:
+        found = _SCORES.validate_python(value)
+    except ValidationError as error:
+        return _refusal(error, {})
+    return _refuse_scores(found) or found
+
+
+def confidence_of(label: str | None, scores: Mapping[str, float] | None) -> float | None:
+    """Return the probability of the predicted label, the highest where it has none; None without scores."""
+    if not scores:
+        return None
+    return scores[label] if label is not None and label in scores else max(scores.values())
+
+
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -275,12 +295,6 @@ def _label(prediction: Any) -> str | None:
     if isinstance(label, int) and not isinstance(label, bool):
         return str(label)  # a class number, as reference files may hold it
     return label[:200] if isinstance(label, str) and label else None
-
-
-def _confidence(label: str | None, scores: Mapping[str, float] | None) -> float | None:
-    if not scores:
-        return None
-    return scores[label] if label is not None and label in scores else max(scores.values())
 
 
 def _refuse_context(model: str, timestamp: datetime, *, policy: Policy, now: datetime) -> Refusal | None:

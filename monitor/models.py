@@ -30,6 +30,16 @@ class LoadedModel:
     encoder: "Encoder"
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedModel:
+    """What a reference means: NAME/VERSION or an absolute folder, which any worker loads the same content by."""
+
+    reference: str
+    name: str
+    version: str
+    model_digest: str
+
+
 class ModelSource(Protocol):
     """Where jobs get models from."""
 
@@ -164,13 +174,26 @@ def load_encoder(
         raise InputError(str(error)) from error
 
 
-def load_reference(reference: str, *, tracking_uri: str, cache_dir: Path, policy: ModelPolicy) -> LoadedModel:
+def load_reference(
+    reference: str, *, tracking_uri: str, cache_dir: Path, policy: ModelPolicy, device: str = "auto"
+) -> LoadedModel:
     """Load a registered model or a local checkpoint folder, as `--model` takes it."""
     folder = Path(reference)
     if folder.is_dir():
         with _told():
             digest = content_digest(folder)
-        return LoadedModel(folder.name, "local", digest, load_encoder(folder, policy=policy))
-    models = RegistryModels(open_registry(tracking_uri, cache_dir))
+        return LoadedModel(folder.name, "local", digest, load_encoder(folder, policy=policy, device=device))
+    models = RegistryModels(open_registry(tracking_uri, cache_dir), device=device)
     resolved = models.resolve(reference)
     return models.load(resolved.name, resolved.version, policy)
+
+
+def pin_reference(reference: str, *, tracking_uri: str, cache_dir: Path) -> PinnedModel:
+    """Say what a reference means now without loading it: an alias becomes its version."""
+    folder = Path(reference)
+    if folder.is_dir():
+        with _told():
+            digest = content_digest(folder)
+        return PinnedModel(str(folder.absolute()), folder.name, "local", digest)
+    resolved = RegistryModels(open_registry(tracking_uri, cache_dir)).resolve(reference)
+    return PinnedModel(f"{resolved.name}/{resolved.version}", resolved.name, resolved.version, resolved.model_digest)

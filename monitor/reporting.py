@@ -1,6 +1,5 @@
 """From stored results to a report: gathers a ReportInput, renders it, and puts Evidently's page beside it."""
 
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -8,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import structlog
@@ -18,6 +16,7 @@ from detectors.sketch import Sketch, empty_sketch, merge
 from monitor import store
 from monitor.clock import Window, floor_to
 from monitor.errors import DriftwardenError
+from monitor.files import write_whole
 from monitor.jobs.variation import USUAL
 from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.results import Loaded, Results
@@ -233,21 +232,6 @@ def write_report(runner: Runner, name: str, version: str, window: Window, out: P
     path = out / "report.html"
     write_whole(path, render_report(report).encode())
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step, durably: a crash leaves the old one or the new one."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(file.name).unlink()
-            raise
 
 
 def _write_evidently(runner: Runner, name: str, version: str, window: Window, path: Path) -> bool:

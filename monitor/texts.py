@@ -160,7 +160,7 @@ def _pair(path: Path, number: int, value: Any) -> str:
     return clean_text(value)
 
 
-def _label(path: Path, number: int, value: Any) -> str | None:
+def read_label(path: Path | str, number: int, value: Any) -> str | None:
     """Return the class that capture makes of the same prediction; class ids count by their decimal digits."""
     label = value.get("label") if isinstance(value, dict) else value
     if isinstance(label, int) and not isinstance(label, bool):
@@ -172,7 +172,8 @@ def _label(path: Path, number: int, value: Any) -> str | None:
     return clean_text(label)[:LONGEST_LABEL]
 
 
-def _confidence(path: Path, number: int, value: Any) -> float | None:
+def read_confidence(path: Path | str, number: int, value: Any) -> float | None:
+    """Return a probability, None where the field is empty. Raises InputError for anything else."""
     if value == "":
         return None
     try:
@@ -220,8 +221,8 @@ def _hour(path: Path, number: int, value: Any) -> int | None:
 
 _READERS: dict[str, Callable[[Path, int, Any], Any]] = {
     "text_pair": _pair,
-    "prediction": _label,
-    "confidence": _confidence,
+    "prediction": read_label,
+    "confidence": read_confidence,
     "label": _truth,
     "attributes": _attributes,
     "timestamp": _hour,

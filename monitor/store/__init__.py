@@ -37,6 +37,7 @@ from monitor.store.runs import (
     run_for,
     runs,
 )
+from monitor.store.shards import finished_shards, forget_shards, record_shard, shard_payload
 from monitor.store.sketches import (
     baselined,
     latest_baseline,
@@ -52,6 +53,7 @@ from monitor.store.sketches import (
 )
 from monitor.store.types import (
     DeadLetter,
+    FinishedShard,
     InsertOutcome,
     Lease,
     NewLabel,
@@ -72,6 +74,7 @@ from monitor.store.types import (
 __all__ = [
     "BadDatabase",
     "DeadLetter",
+    "FinishedShard",
     "InsertOutcome",
     "Lease",
     "NewLabel",
@@ -95,7 +98,9 @@ __all__ = [
     "count_unembedded",
     "counts",
     "decisions",
+    "finished_shards",
     "first_event_at",
+    "forget_shards",
     "holds_lease",
     "insert_labels",
     "insert_predictions",
@@ -113,6 +118,7 @@ __all__ = [
     "record_decision",
     "record_embedded",
     "record_run",
+    "record_shard",
     "release_embedded",
     "release_lease",
     "renew_lease",
@@ -123,6 +129,7 @@ __all__ = [
     "run_for",
     "runs",
     "save_baseline",
+    "shard_payload",
     "sketch_totals",
     "sketched_texts",
     "sketches_in",

@@ -9,20 +9,21 @@ from sqlalchemy import CursorResult, delete, select, text
 from sqlalchemy.orm import Session
 
 from monitor.store.predictions import on_postgresql, partition_name
-from monitor.store.tables import DeadLetterRow, Label, Prediction, PredictionKey, Run, SketchRow
+from monitor.store.tables import BackfillShard, DeadLetterRow, Label, Prediction, PredictionKey, Run, SketchRow
 
 
 def retention_steps(*, text_before: datetime, results_before: datetime) -> dict[str, Callable[[Session], int]]:
     """Return by table what drops, or strips, its rows and tells how many; each step is a transaction of its own.
 
-    Texts, labels and dead letters go before one time, sketches and runs before another. A run outlives its texts: its
-    payload keeps ids and scores. On PostgreSQL predictions go by whole days, last, since dropping a partition stops
-    capture for a moment: those of the day that holds `text_before` stay until it is over.
+    Texts, labels, dead letters and the parts of backfills go before one time, sketches and runs before another. A run
+    outlives its texts: its payload keeps ids and scores. On PostgreSQL predictions go by whole days, last, since
+    dropping a partition stops capture for a moment: those of the day that holds `text_before` stay until it is over.
     """
     rows = (
         ("prediction_keys", PredictionKey, PredictionKey.timestamp, text_before),
         ("labels", Label, Label.timestamp, text_before),
         ("dead_letters", DeadLetterRow, DeadLetterRow.received_at, text_before),
+        ("backfill_shards", BackfillShard, BackfillShard.finished_at, text_before),
         ("sketches", SketchRow, SketchRow.hour, results_before),
         ("runs", Run, Run.window_end, results_before),
     )

@@ -204,6 +204,21 @@ class SketchRow(Base):
     __table_args__ = (Index("ix_sketches_model_version_hour", "model", "version", "hour"),)
 
 
+class BackfillShard(Base):
+    """A finished part of a backfill: its partial sketch, or its basis, with what was counted and refused."""
+
+    __tablename__ = "backfill_shards"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run: Mapped[str]
+    shard: Mapped[str]
+    kernel_digest: Mapped[str]
+    counts: Mapped[dict[str, Any]]
+    rejects: Mapped[list[Any]] = mapped_column(JSON)  # [row, reason], the first of them
+    payload: Mapped[bytes]
+    finished_at: Mapped[datetime] = mapped_column(index=True)
+    __table_args__ = (UniqueConstraint("run", "shard", "kernel_digest", name="uq_backfill_shards_shard"),)
+
+
 class Run(Base):
     """One run of a job over a window."""
 

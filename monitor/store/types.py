@@ -1,6 +1,6 @@
 """What the store takes and gives: frozen rows in our own words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -229,3 +229,13 @@ class Lease:
     holder: str
     term: int
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedShard:
+    """A finished part of a backfill; rejects are the first of its refused rows, each a row number and a reason."""
+
+    shard: str
+    kernel_digest: str
+    counts: Mapping[str, int]
+    rejects: Sequence[tuple[int, str]]

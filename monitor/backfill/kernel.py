@@ -1,0 +1,135 @@
+"""The kernel that every engine runs: batches of texts in, one partial sketch out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.sketch import Basis, Sketch, empty_sketch, fit_basis, merge
+from monitor.backfill.reading import TextBatch
+from monitor.jobs.baseline import Observations, entropy_nats, fold_observations
+
+KERNEL = "1"  # counts up when the same rows would give another sketch
+
+
+class Encoded(Protocol):
+    """What an encoder answers for n texts; see monitor.embed.Encoded."""
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """(n, d)."""
+        ...
+
+    @property
+    def token_counts(self) -> npt.NDArray[np.int64]:
+        """(n,), of the full texts."""
+        ...
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """(n,)."""
+        ...
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """(n,)."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """What the kernel asks of an encoder; see monitor.embed.Encoder."""
+
+    labels: tuple[str, ...]
+    has_head: bool
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
+        """Embed n texts or pairs of texts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartialSketch:
+    """The sketch of a shard and what was counted; `n` rows folded, the non-finite ones left out."""
+
+    sketch: Sketch
+    tokens: int
+    truncated: int
+    nonfinite: int
+
+    def counts(self) -> dict[str, int]:
+        """Return what adds up over shards."""
+        return {
+            "n": self.sketch.n,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+            "nonfinite": self.nonfinite,
+        }
+
+
+def embed_shard(
+    batches: Iterable[TextBatch],
+    encoder: TextEncoder,
+    basis: Basis,
+    *,
+    advance: Callable[[int], None] | None = None,
+) -> PartialSketch:
+    """Embed batches and fold them; partial sketches of any cut of the rows merge to the sketch of all of them.
+
+    Memory is that of one batch. `advance` hears how many texts each batch had.
+    """
+    sketch, tokens, truncated, nonfinite = empty_sketch(basis), 0, 0, 0
+    for batch in batches:
+        observed, finite = _observe(batch, encoder)
+        part = fold_observations(basis, observed, row_ids=batch.row_ids, chosen=np.flatnonzero(finite))
+        sketch = merge([sketch, part])
+        tokens += 0 if observed.token_lengths is None else int(observed.token_lengths.sum())
+        truncated += 0 if observed.truncated is None else int(observed.truncated.sum())
+        nonfinite += int((~finite).sum())
+        if advance is not None:
+            advance(len(batch.texts))
+    return PartialSketch(sketch, tokens, truncated, nonfinite)
+
+
+def fit_on(batches: Iterable[TextBatch], encoder: TextEncoder, *, seed: int) -> tuple[Basis, int]:
+    """Fit a basis on batches; return it with the number of texts it was fitted on.
+
+    Those texts must not be folded under it: they lie closer to its cells than new ones can.
+    Raises DetectorInputError for too few texts or texts that are all the same.
+    """
+    vectors, labels = [], set()
+    for batch in batches:
+        observed, finite = _observe(batch, encoder)
+        vectors.append(observed.vectors[finite])
+        labels |= {label for label in observed.labels or () if label is not None}
+    rows = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
+    return fit_basis(rows, rng=np.random.default_rng(seed), classes=sorted(labels)), len(rows)
+
+
+def _observe(batch: TextBatch, encoder: TextEncoder) -> tuple[Observations, npt.NDArray[np.bool_]]:
+    encoded = encoder.encode(batch.texts, batch.pairs)
+    observed = Observations(
+        vectors=encoded.vectors,
+        texts=(),
+        labels=batch.labels,
+        confidences=batch.confidences,
+        entropies=_entropies(batch, encoder),
+        token_lengths=encoded.token_counts,
+        truncated=encoded.truncated,
+    )
+    return observed, encoded.finite
+
+
+def _entropies(batch: TextBatch, encoder: TextEncoder) -> npt.NDArray[np.float64] | None:
+    """Return each row's entropy in nats, NaN unless its scores cover the model's own labels."""
+    if batch.scores is None:
+        return None
+    labels = set(encoder.labels) if encoder.has_head else set()
+    known = [scores is not None and scores.keys() == labels for scores in batch.scores]
+    return np.array(
+        [
+            float(entropy_nats(list(scores.values()))) if fits and scores else np.nan
+            for scores, fits in zip(batch.scores, known, strict=True)
+        ]
+    )

@@ -1,0 +1,163 @@
+"""Find Parquet files behind paths, folders, globs and URIs, and open them again anywhere."""
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs as arrow_fs
+
+from monitor.errors import InputError, TryAgainLater
+
+SUFFIX = ".parquet"
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# how the object stores' own failures begin, which a second try may mend; anything else is the file's fault
+_STORE_FAILURES = ("AWS Error", "google::cloud", "Google Cloud", "Curl")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Parquet file: its absolute path or URI, and its size and time of change, which tell when it was rewritten."""
+
+    uri: str
+    size_bytes: int
+    modified_ns: int
+
+
+def find_sources(inputs: Sequence[str]) -> list[Source]:
+    """Return the Parquet files of all inputs by name, each once.
+
+    Raises InputError for an input without any or a storage that cannot be opened, TryAgainLater when it is silent.
+    """
+    found: dict[str, Source] = {}
+    for given in inputs:
+        sources = _remote(given) if is_uri(given) else _local(given)
+        if not sources:
+            raise InputError(f"{given}: no {SUFFIX} file there")
+        found |= {source.uri: source for source in sources}
+    return [found[uri] for uri in sorted(found)]
+
+
+def is_uri(given: str) -> bool:
+    """Whether an input names a storage, such as s3://bucket/folder."""
+    return _URI.match(given) is not None
+
+
+def absolute(given: str) -> str:
+    """Return an input in the form that means the same from every folder."""
+    return given if is_uri(given) else str(Path(given).expanduser().absolute())
+
+
+def open_filesystem(uri: str) -> tuple[Any, str]:
+    """Return pyarrow's filesystem of a path or URI and the path in it.
+
+    s3:// and gs:// are pyarrow's own; any other is fsspec's. Raises InputError naming what is not installed.
+    """
+    if not is_uri(uri):
+        return arrow_fs.LocalFileSystem(), uri
+    try:
+        filesystem, path = arrow_fs.FileSystem.from_uri(uri)
+    except pa.ArrowNotImplementedError:
+        return _by_fsspec(uri)
+    except (pa.ArrowInvalid, ValueError) as error:
+        if "Unrecognized filesystem" not in str(error):
+            raise InputError(f"{uri}: {_one_line(error)}") from None
+        return _by_fsspec(uri)
+    return filesystem, str(path)
+
+
+def _by_fsspec(uri: str) -> tuple[Any, str]:
+    remedy = "pip install 'driftwarden[cloud]' and fsspec's package for this storage"
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise InputError(f"{uri}: fsspec is not installed; {remedy}") from None
+    try:
+        filesystem, path = url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{uri}: {_one_line(error)}; {remedy}") from None
+    return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(filesystem)), path
+
+
+def _local(given: str) -> list[Source]:
+    path = Path(absolute(given))
+    if path.is_file():
+        return [_source_of(path)]
+    if path.is_dir():
+        paths: Iterable[Path] = (
+            one for one in path.rglob(f"*{SUFFIX}") if _is_shown(str(one.relative_to(path))) and one.is_file()
+        )
+    elif glob.has_magic(given):
+        paths = (Path(one) for one in glob.glob(str(path), recursive=True) if one.endswith(SUFFIX))  # noqa: PTH207 an absolute pattern
+    else:
+        raise InputError(f"{given}: no such file or folder")
+    return [_source_of(one) for one in paths]
+
+
+def _source_of(path: Path) -> Source:
+    status = path.stat()
+    return Source(str(path), status.st_size, status.st_mtime_ns)
+
+
+def _is_shown(relative: str) -> bool:
+    # _temporary and _SUCCESS are what unfinished Spark jobs leave
+    return not any(part.startswith(("_", ".")) for part in relative.split("/"))
+
+
+def _remote(given: str) -> list[Source]:
+    address, _, query = given.partition("?")
+    scheme, _, path = address.partition("://")
+    pattern = "*" in path or "[" in path
+    base = re.split(r"[*\[]", path, maxsplit=1)[0].rpartition("/")[0] if pattern else path
+    options = f"?{query}" if query else ""
+    filesystem, root = open_filesystem(f"{scheme}://{base}{options}")
+    try:
+        (info,) = filesystem.get_file_info([root])
+        if info.type == arrow_fs.FileType.File:
+            return [_described(f"{scheme}://{path}{options}", info)]
+        if info.type == arrow_fs.FileType.NotFound:
+            raise InputError(f"{given}: no such file or folder")
+        listed = filesystem.get_file_info(arrow_fs.FileSelector(root, recursive=True))
+    except OSError as error:
+        raise read_failed(given, error) from None
+    inside = {one.path.removeprefix(root).lstrip("/"): one for one in listed if one.type == arrow_fs.FileType.File}
+    wanted = _matcher(path.removeprefix(base).lstrip("/")) if pattern else re.compile(r".*")
+    return [
+        _described(f"{scheme}://{base.rstrip('/')}/{name}{options}", one)
+        for name, one in inside.items()
+        if name.endswith(SUFFIX) and wanted.fullmatch(name) and (pattern or _is_shown(name))
+    ]
+
+
+def _described(uri: str, info: Any) -> Source:
+    return Source(uri, int(info.size or 0), int(info.mtime_ns or 0))
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression of a glob in which * stays in its folder and **/ goes through all of them."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile(
+        "".join(
+            meaning.get(part) or (part.replace("[!", "[^") if part.startswith("[") else re.escape(part))
+            for part in parts
+        )
+    )
+
+
+def read_failed(uri: str, error: OSError) -> InputError | TryAgainLater:
+    """Return what to tell of a read that failed: an object store that does not answer is for later."""
+    said = f"{uri}: {error.strerror or _one_line(error)}"
+    return TryAgainLater(f"{said}; run the same command again to go on") if is_passing(error) else InputError(said)
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether a failed read may go well later."""
+    return isinstance(error, TimeoutError | ConnectionError) or any(one in str(error) for one in _STORE_FAILURES)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

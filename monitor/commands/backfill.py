@@ -1,0 +1,92 @@
+"""`backfill`: files of any size into one sketch."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say, warn
+from monitor.commands.opening import open_store, require_registry
+
+SHOWN = 10
+ModelOption = Annotated[str, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder.")]
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")]
+
+
+def backfill(
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", metavar="PATH-or-URI", help="Parquet: file, folder, glob, s3:// or gs://; repeatable."),
+    ],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The sketch file to write.")],
+    engine: Annotated[Literal["local", "ray", "spark"], typer.Option(help="What runs the shards.")] = "local",
+    basis: Annotated[
+        str, typer.Option(help="auto (the version's baseline, else new), new, or a sketch file to be comparable with.")
+    ] = "auto",
+    device: DeviceOption = "auto",
+    workers: Annotated[int, typer.Option(help="Ray actors, or Spark cores; 0: all there are.", min=0)] = 0,
+    rows_per_shard: Annotated[int, typer.Option(help="Texts that are lost when a worker is.", min=1)] = 100_000,
+    seed: Annotated[int, typer.Option(help="Seed of a new basis.", min=0)] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget the shards that are done.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Embed Parquet files into one sketch.
+
+    Finished shards are kept in the database: run it again after any end, and only the others are computed. Rows that
+    cannot be used are left out and listed.
+
+    Example: driftwarden backfill --input s3://logs/2026-11 --model intents@champion --out november.sketch
+    """
+    from monitor.backfill.job import Request, backfill
+    from monitor.files import require_writable
+    from monitor.models import pin_reference
+    from monitor.policy import DEFAULTS
+
+    settings = read_settings()
+    require_writable(out)
+    if not Path(model).is_dir():
+        require_registry(settings)
+    store = open_store(settings, first_use=True)
+    pinned = pin_reference(model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir)
+    request = Request(
+        inputs=inputs,
+        model=pinned,
+        out=out,
+        policy=policy_or_default(settings, model=pinned.name).models.get(pinned.name, DEFAULTS),
+        tracking_uri=settings.mlflow_tracking_uri,
+        cache_dir=settings.cache_dir,
+        engine=engine,
+        basis=basis,
+        device=device,
+        workers=workers,
+        seed=seed,
+        rows_per_shard=rows_per_shard,
+        restart=restart,
+    )
+    with progress("texts", quiet=as_json) as advance:
+        done = backfill(request, engine=store, progress=advance)
+    answer = done.as_json(request)
+    if as_json:
+        print_json(answer)
+    else:
+        _tell(answer)
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    counts = answer["counts"]
+    for one in answer["rejects"][:SHOWN]:
+        warn(f"{one['file']}: row {one['row']}: {one['reason']}")
+    if counts["rejected"] > SHOWN:
+        warn(f"{counts['rejected']} rows were left out; --json names up to 1,000 of them")
+    reused = f", {answer['shards_reused']} of them done before" if answer["shards_reused"] else ""
+    say(
+        f"{answer['out']}: {counts['n']} texts folded ({counts['fitted']} more made the basis, {counts['rejected']} "
+        f"rows left out) in {answer['shards']} shards{reused}; {answer['texts_per_second']:,.0f} texts/s"
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    for command in (backfill,):
+        app.command()(command)

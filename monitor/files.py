@@ -1,0 +1,43 @@
+"""Write files whole or not at all, and say in time that a place cannot be written to."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from monitor.errors import DriftwardenError, InputError, TryAgainLater
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, durably: a crash leaves the old one or the new one."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(file.name).unlink()
+            raise
+
+
+def require_writable(path: Path) -> None:
+    """Raise InputError unless a file can be written at `path`; nothing stays behind."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error})") from None
+
+
+def write_failed(path: Path, error: OSError, *, remedy: str) -> DriftwardenError:
+    """Return what to tell of a failed write: a full disk is for later, anything else the path's fault."""
+    said = f"{path} could not be written ({error.strerror or error}); {remedy}"
+    return TryAgainLater(said) if error.errno in NO_ROOM else InputError(said)

@@ -1,0 +1,89 @@
+"""Finding Parquet files: folders, globs, URIs, and one line for what is not there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor.backfill.sources import find_sources
+from monitor.errors import InputError, TryAgainLater
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/2.parquet", "a/1.parquet", "a/notes.txt", "_temporary/0.parquet", "a/.hidden.parquet"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def names(folder: Path, *inputs: str) -> list[str]:
+    return [source.uri.removeprefix(f"{folder}/") for source in find_sources(inputs)]
+
+
+def test_a_folder_gives_its_parquet_files_by_name_without_what_spark_left_behind(folder: Path) -> None:
+    assert names(folder, str(folder)) == ["a/1.parquet", "b/2.parquet"]
+
+
+def test_a_glob_stays_in_its_folder_and_overlapping_inputs_count_once(folder: Path) -> None:
+    assert names(folder, f"{folder}/a/*.parquet") == ["a/1.parquet"]
+    assert names(folder, f"{folder}/*/2*.parquet", f"{folder}/b", f"{folder}/a/1.parquet") == [
+        "a/1.parquet",
+        "b/2.parquet",
+    ]
+
+
+def test_a_relative_path_is_the_same_file_as_its_absolute_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert find_sources(["a"]) == find_sources([str(folder / "a")])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("nowhere", "nowhere: no such file or folder"),
+        ("*.csv", "no .parquet file there"),
+        ("nostorage://bucket/x", "nostorage"),
+        ("file:///nowhere-at-all", "no such file or folder"),
+    ],
+)
+def test_an_input_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said.replace("*", r"\*")):
+        find_sources([given])
+
+
+def test_a_storage_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec", reason="needs the cloud extra")
+    monkeypatch.setitem(sys.modules, "ocifs", None)
+    with pytest.raises(InputError, match=r"ocifs.*pip install 'driftwarden\[cloud\]'"):
+        find_sources(["oci://bucket@place/x"])
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(InputError, match=r"fsspec is not installed; pip install 'driftwarden\[cloud\]'"):
+        find_sources(["oci://bucket@place/x"])
+
+
+@pytest.mark.parametrize("given", ["s3://bucket/x?region=eu-west-1&endpoint_override=127.0.0.1:9&scheme=http"])
+def test_an_object_store_that_does_not_answer_is_for_later(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    with pytest.raises(TryAgainLater, match="run the same command again"):
+        find_sources([given])
+
+
+def test_uris_are_listed_by_folder_and_by_glob() -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the cloud extra")
+    memory = fsspec.filesystem("memory")
+    for name in ("day=1/a.parquet", "day=1/_SUCCESS", "day=2/b.parquet", "c.parquet"):
+        memory.pipe(f"/logs/{name}", b"x")
+    try:
+        every = ["memory://logs/c.parquet", "memory://logs/day=1/a.parquet", "memory://logs/day=2/b.parquet"]
+        assert [one.uri for one in find_sources(["memory://logs"])] == every
+        assert [one.uri for one in find_sources(["memory://logs/*/*.parquet"])] == every[1:]
+        assert [one.uri for one in find_sources(["memory://logs/**/*.parquet"])] == every
+        assert [one.uri for one in find_sources(["memory://logs/c.parquet"])] == every[:1]
+    finally:
+        memory.rm("/logs", recursive=True)
