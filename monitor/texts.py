@@ -32,6 +32,9 @@ UNREADABLE = (
 )
 SPARSE = frozenset({"label", "attributes"})  # columns that need not be filled in every row
 LONGEST_LABEL = 200  # characters, as capture keeps them
+# what is embedded at once: enough texts to sort by length before they are packed, and a bound on memory
+WINDOW_ROWS = 10_000
+WINDOW_CHARACTERS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,19 @@ def load_texts(path: Path) -> TextTable:
         attributes=filled["attributes"],
         hours=None if filled["timestamp"] is None else np.array(filled["timestamp"], dtype=np.int64),
     )
+
+
+def text_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Yield the number, text and second text, where it has one, of every row, in constant memory.
+
+    Raises InputError naming file, row and value.
+    """
+    for number, record in _records(path):
+        text = record.get("text")
+        if not isinstance(text, str):
+            raise InputError(f"{path}: row {number}: field text must be a string, got {text!r:.80}")
+        pair = record.get("text_pair")
+        yield number, clean_text(text), None if pair is None else _pair(path, number, pair)
 
 
 def _whole_column(path: Path, name: str, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Any, ...] | None:

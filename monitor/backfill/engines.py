@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -42,16 +43,18 @@ class _RayWorker:
 
 def run_on_ray(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advance: Advance | None = None) -> Answers:  # noqa: ARG001 counted by shard
     """Run tasks on a pool of Ray actors, each with a GPU where the cluster has some. RAY_ADDRESS names a cluster."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns of what it will change
+    # its own lines would stand between ours: what goes wrong is raised here
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
     except ImportError:
         raise InputError("--engine ray needs Ray: pip install 'driftwarden[ray]'") from None
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
+        if not ray.is_initialized():  # it ends with this process
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if setup.device != "cpu" else 0
@@ -67,11 +70,8 @@ def run_on_ray(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advance:
         )
         for row in done.iter_rows():
             yield row["header"], bytes(row["payload"])
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ConnectionError) as error:
         raise TryAgainLater(f"Ray stopped ({_last_line(error)}); run the same command again to go on") from error
-    finally:
-        if ours:
-            ray.shutdown()
 
 
 def run_on_spark(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advance: Advance | None = None) -> Answers:  # noqa: ARG001 counted by shard
@@ -81,7 +81,10 @@ def run_on_spark(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advanc
         from pyspark.sql import SparkSession
     except ImportError:
         raise InputError("--engine spark needs PySpark: pip install 'driftwarden[spark]'") from None
-    spark = SparkSession.builder.appName("driftwarden backfill").getOrCreate()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else any python3, without us in it
+    builder = SparkSession.builder.appName("driftwarden backfill")
+    spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    spark.sparkContext.setLogLevel("OFF")
     wave = min(LARGEST_WAVE, WAVES * (workers or spark.sparkContext.defaultParallelism))
     try:
         for start in range(0, len(tasks), wave):
@@ -97,8 +100,6 @@ def run_on_spark(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advanc
                 yield row["header"], bytes(row["payload"])
     except PySparkException as error:
         raise TryAgainLater(f"Spark stopped ({_last_line(error)}); run the same command again to go on") from error
-    finally:
-        spark.stop()
 
 
 def _last_line(error: Exception) -> str:

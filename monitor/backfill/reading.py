@@ -15,10 +15,8 @@ from monitor.backfill.shards import Shard
 from monitor.backfill.sources import is_passing, open_filesystem, read_failed
 from monitor.errors import InputError
 from monitor.events import MAX_TEXT_CHARACTERS, Refusal, clean_text, confidence_of, read_scores
-from monitor.texts import read_confidence, read_label
+from monitor.texts import WINDOW_CHARACTERS, WINDOW_ROWS, read_confidence, read_label
 
-WINDOW_ROWS = 10_000  # enough to sort texts by length before they are packed
-WINDOW_CHARACTERS = 16 << 20
 READ_ROWS = 500
 LISTED = 100  # refused rows that are named, a shard; all are counted
 

@@ -1,4 +1,4 @@
-"""`backfill`: files of any size into one sketch."""
+"""`backfill`, `embed`: files of any size into one sketch, or into vectors."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,6 +73,56 @@ def backfill(
         _tell(answer)
 
 
+def embed(
+    model: ModelOption,
+    texts: Annotated[
+        Path,
+        typer.Option("--input", help=".jsonl, .csv or .parquet with text and, where it has one, text_pair."),
+    ],
+    output: Annotated[Path, typer.Option(help="The .npy file to write, n × d.")],
+    device: DeviceOption = "auto",
+    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="How vectors are stored.")] = "float32",
+    as_json: JsonFlag = False,
+) -> None:
+    """Embed a file of texts into an array, a vector a row.
+
+    After any end the same command goes on where it stopped.
+
+    Example: driftwarden embed --model intents@champion --input texts.jsonl --output vectors.npy
+    """
+    from monitor.models import load_reference
+    from monitor.policy import DEFAULTS
+    from monitor.vectors import check_output, embed_file, scan
+    from registry.model import parse_ref
+
+    settings = read_settings()
+    check_output(output)
+    scanned = scan(texts)
+    policy = DEFAULTS
+    if not Path(model).is_dir():
+        require_registry(settings)
+        name = parse_ref(model).name
+        policy = policy_or_default(settings, model=name).models.get(name, DEFAULTS)
+    loaded = load_reference(
+        model,
+        tracking_uri=settings.mlflow_tracking_uri,
+        cache_dir=settings.cache_dir,
+        policy=policy,
+        device=device,
+    )
+    with progress("texts", quiet=as_json) as advance:
+        done = embed_file(texts, scanned, loaded, out=output, dtype=dtype, progress=advance)
+    answer = done.as_json()
+    if as_json:
+        print_json(answer)
+        return
+    if answer["nonfinite"]:
+        warn(f"{output}: {answer['nonfinite']} rows are not finite")
+    resumed = f", {answer['resumed_rows']} of them done before" if answer["resumed_rows"] else ""
+    shape = f"{answer['rows']} × {answer['dimension']}"
+    say(f"{output}: {shape} {dtype}, {answer['numeric_mode']}{resumed}; {answer['texts_per_second']:,.0f} texts/s")
+
+
 def _tell(answer: dict[str, Any]) -> None:
     counts = answer["counts"]
     for one in answer["rejects"][:SHOWN]:
@@ -88,5 +138,5 @@ def _tell(answer: dict[str, Any]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
-    for command in (backfill,):
+    for command in (backfill, embed):
         app.command()(command)
