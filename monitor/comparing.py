@@ -19,6 +19,7 @@ from monitor.jobs.segments import attribute_columns, drifted_segments
 from monitor.models import load_reference
 from monitor.policy import DEFAULTS
 from monitor.settings import Settings
+from monitor.sketchfiles import SUFFIX, read_sketch_file, require_like_sketches
 from monitor.texts import TextTable, load_embeddings, load_texts
 
 PERMUTATIONS = 999
@@ -38,7 +39,7 @@ class Compared:
 
 
 def compare_files(
-    reference: Path,
+    reference: Path | None,
     current: Path,
     *,
     model: str | None,
@@ -48,11 +49,19 @@ def compare_files(
     require_registry: Callable[[], None],
     second_opinions: bool | None = None,
 ) -> Compared:
-    """Compare two files of embeddings or of texts. Raises InputError naming file, field and value.
+    """Compare two files of embeddings, of texts or of sketches. Raises InputError naming file, field and value.
 
-    `require_registry` is asked before a registered model is loaded, and not for what needs none. Second opinions are
-    asked for where it drifted, or always or never where `second_opinions` says so.
+    `require_registry` is asked before a registered model is loaded, and not for what needs none. A sketch that was
+    folded under a reference's basis holds that reference, and needs no second file. Second opinions are asked for
+    where it drifted, or always or never where `second_opinions` says so.
     """
+    sketches = {path.suffix == SUFFIX for path in (reference, current) if path is not None}
+    if sketches == {True}:
+        return Compared(_judge_sketches(reference, current, alpha=alpha, seed=seed, second_opinions=second_opinions))
+    if reference is None:
+        raise InputError(f"{current}: give --reference; only a sketch of `driftwarden backfill` can hold its own")
+    if len(sketches) == 2:
+        raise InputError(f"{reference} and {current} must both be sketches ({SUFFIX})")
     files = reference, current
     kinds = {path.suffix == ".npy" for path in files}
     if len(kinds) == 2:
@@ -83,6 +92,36 @@ def compare_files(
     warnings = (*tables[0].warnings(reference, labels_used=labels_used), *tables[1].warnings(current))
     return Compared(
         _judge_files(before, now, files=files, alpha=alpha, seed=seed, second_opinions=second_opinions), warnings
+    )
+
+
+def _judge_sketches(
+    reference: Path | None, current: Path, *, alpha: float, seed: int, second_opinions: bool | None
+) -> Judgement:
+    now = read_sketch_file(current)
+    if reference is None:
+        if now.reference is None:
+            raise InputError(f"{current} made its own basis and holds no reference: give --reference")
+        before = now.reference
+    else:
+        given = read_sketch_file(reference)
+        require_like_sketches(given, now, names=(str(reference), str(current)))
+        before = given.sketch
+    rng = np.random.default_rng(seed)
+    judgement = judge(
+        DriftInputs(reference=before, current=now.sketch, reference_texts={}, current_texts={}),
+        alpha=alpha,
+        permutations=PERMUTATIONS,
+        minimum=MINIMUM,
+        rng=rng,
+    )
+    return with_second_opinions(
+        judgement,
+        reference=before,
+        current=now.sketch,
+        names=DEFAULTS.drift.second_opinions,
+        asked=second_opinions,
+        rng=rng,
     )
 
 

@@ -81,8 +81,13 @@ def baseline(
 
 
 def compare(
-    reference: Annotated[Path, typer.Option(help="n × d embeddings (.npy), or texts (.jsonl, .csv, .parquet).")],
-    current: Annotated[Path, typer.Option(help="The same kind of file, of what is compared with it.")],
+    current: Annotated[Path, typer.Option(help="The same kind of file as the reference, of what is compared with it.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="n × d embeddings (.npy), texts (.jsonl, .csv, .parquet), or a sketch, which a sketch may hold itself."
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder; texts need it.")
     ] = None,

@@ -230,3 +230,32 @@ def test_damaged_pages_are_told_and_the_other_files_are_folded(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["counts"]["n"], answer["counts"]["rejected"]) == (80, 80)
     assert "rows up to 80: not readable Parquet" in answer["rejects"][0]["reason"]
+
+
+def test_sketches_are_compared_with_each_other_or_with_the_reference_they_hold(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write(tmp_path / "a.parquet", 1200), "before.sketch") == 0
+    calm = write(tmp_path / "b.parquet", 300, seed=1)
+    moved = write(tmp_path / "c.parquet", 300, seed=2, words=["BITCOIN", "WALLET", "LEDGER"])
+    for given, out in ((calm, "calm.sketch"), (moved, "moved.sketch")):
+        assert run(given, out, "--basis", "before.sketch") == 0
+    files = ("compare", "--alpha", "0.01", "--json", "--current")
+    assert driftwarden(monkeypatch, *files, "calm.sketch", "--reference", "before.sketch") == 0
+    capsys.readouterr()
+    assert driftwarden(monkeypatch, *files, "moved.sketch", "--reference", "before.sketch") == 3
+    first = json.loads(capsys.readouterr().out)
+    assert (first["reference"], first["current"]) == ({"n": 600}, {"n": 300})
+    assert driftwarden(monkeypatch, *files, "moved.sketch") == 3
+    assert json.loads(capsys.readouterr().out) == first
+    assert run(moved, "own.sketch") == 0
+    for options, said in (
+        (("own.sketch",), "own.sketch made its own basis and holds no reference"),
+        (("own.sketch", "--reference", "before.sketch"), "not comparable: basis"),
+        (("own.sketch", "--reference", "a.parquet"), "must both be sketches"),
+        (("a.parquet",), "give --reference"),
+        (("none.sketch",), "none.sketch: no such file"),
+    ):
+        capsys.readouterr()
+        assert driftwarden(monkeypatch, *files, *options) == 2
+        assert said in capsys.readouterr().err
