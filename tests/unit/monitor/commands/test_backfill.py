@@ -76,7 +76,7 @@ def test_the_answer_has_its_shape_and_a_poison_row_stops_nothing(
     counts = answer["counts"]
     assert (counts["texts"], counts["n"] + counts["fitted"], counts["rejected"]) == (500, 499, 1)
     assert (answer["shards"], answer["shards_reused"], answer["engine"]) == (5, 0, "local")
-    assert answer["numeric_mode"] == "cpu-fp32-sdpa-mean-64"
+    assert answer["numeric_mode"] == "cpu-fp32-packed-mean-64"
     assert set(answer) == {
         "out", "engine", "model", "version", "model_digest", "numeric_mode", "basis", "baseline", "shards",
         "shards_reused", "counts", "rejects", "embedded", "seconds", "texts_per_second",
@@ -169,7 +169,7 @@ def test_a_baseline_gives_the_basis_and_an_unlike_numeric_mode_is_refused(
     Path("int8.sketch").write_bytes(replace(found, numeric_mode="cpu-int8-sdpa-mean-64").to_bytes())
     assert run(before, "o.sketch", "--basis", "int8.sketch") == 2
     error = capsys.readouterr().err
-    assert "numeric mode mismatch: wanted cpu-int8-sdpa-mean-64, loaded cpu-fp32-sdpa-mean-64" in error
+    assert "numeric mode mismatch: wanted cpu-int8-sdpa-mean-64, loaded cpu-fp32-packed-mean-64" in error
     Path("other.sketch").write_bytes(replace(found, model_digest="sha256:0").to_bytes())
     assert run(before, "o.sketch", "--basis", "other.sketch") == 2
     assert "was made with the model" in capsys.readouterr().err
