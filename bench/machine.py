@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,9 +23,16 @@ def describe() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(int(memory.split()[1]) / 2**20, 1),
         "python": platform.python_version(),
-        "driftwarden": version("driftwarden"),
+        "driftwarden": _version(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def _version() -> str:
+    try:
+        return version("driftwarden")
+    except PackageNotFoundError:  # an environment made for the peers
+        return "from its source tree"
 
 
 def write(name: str, result: dict[str, object]) -> None:
