@@ -13,6 +13,7 @@ from detectors.errors import DetectorError
 from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
+from monitor.jobs.arithmetic import grade_arithmetic
 from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
 from monitor.jobs.harm import correctness, known_outcomes
 from monitor.jobs.segments import attribute_columns
@@ -22,6 +23,7 @@ from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.texts import TextTable
 
 CHUNK = 4096
+GATE_TEXTS = 2048
 
 
 def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Observations:
@@ -56,6 +58,7 @@ def observe(model: LoadedModel, table: TextTable, *, progress: Any = None) -> Ob
         truncated=np.concatenate([one.truncated for one in encoded])[kept],
         unknown_shares=np.concatenate([one.unknown_shares for one in encoded])[kept],
         correct=None if correct is None else correct[kept],
+        pairs=None if table.pairs is None else [table.pairs[int(i)] for i in kept],
         hours=None if table.hours is None else table.hours[kept],
         attributes=None if table.attributes is None else [table.attributes[int(i)] for i in kept],
     )
@@ -69,14 +72,18 @@ def build_baseline(
     seed: int,
     minimum: int = DEFAULTS.drift.minimum_texts,
     run_length: DriftPolicy | None = None,
+    native: LoadedModel | None = None,
+    minimum_cosine: float = DEFAULTS.int8_minimum_cosine,
     accept_new_digest: bool = False,
     progress: Any = None,
     clock: Clock | None = None,
 ) -> store.StoredBaseline:
     """Embed the reference, fit the basis, and store both under their content digest.
 
-    Raises InputError for constant texts, for a held-out half below `minimum` (no window could ever be judged against
-    it), and for a model whose digest is not the one recorded for its version, unless the new one is accepted.
+    `native` is the same model in full precision, for a `model` in int8: the baseline keeps how far they agree on up to
+    2,048 of its texts. Raises InputError when their median centred cosine is below `minimum_cosine`, for constant
+    texts, for a held-out half below `minimum` (no window could ever be judged against it), and for a model whose digest
+    is not the one recorded for its version, unless the new one is accepted.
     A `run_length` policy has the reference's own windows judged and kept beside it: about 0.05 s each.
     """
     _require_enough(model, len(table.texts), minimum=minimum)
@@ -84,6 +91,7 @@ def build_baseline(
         _require_recorded_digest(engine, model)
     observed = observe(model, table, progress=progress)
     _require_enough(model, len(observed), minimum=minimum)
+    agreement = None if native is None else _agreement(native, observed, seed=seed, minimum_cosine=minimum_cosine)
     try:
         reference = build_reference(observed, rng=np.random.default_rng(seed))
         stream = None if run_length is None else _stream(observed, run_length, seed=seed)
@@ -111,6 +119,7 @@ def build_baseline(
             **known_outcomes(observed.correct, observed.confidences, held=reference.sketch.row_ids).as_summary(),
             "hourly": reference.hourly,
             "stream": None if stream is None else stream.as_summary(),
+            "arithmetic": agreement,
             "attributes": attribute_columns(observed.attributes_of(reference.sketch.row_ids)),
         },
         created_at=(clock or SystemClock()).now().astimezone(UTC),
@@ -143,6 +152,24 @@ def _stream(observed: Observations, policy: DriftPolicy, *, seed: int) -> Refere
         minimum=policy.minimum_texts,
         rng=np.random.default_rng([seed, 1]),
     )
+
+
+def _agreement(native: LoadedModel, observed: Observations, *, seed: int, minimum_cosine: float) -> dict[str, Any]:
+    """Return how far the vectors agree with the native ones. Raises InputError below `minimum_cosine`."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(observed), size=min(len(observed), GATE_TEXTS), replace=False)
+    pairs = None if observed.pairs is None else [observed.pairs[int(i)] for i in chosen]
+    wanted = native.encoder.encode([observed.texts[int(i)] for i in chosen], pairs).vectors
+    try:
+        gate = grade_arithmetic(wanted, observed.vectors[chosen], rng=rng)
+    except DetectorError as error:
+        raise InputError(f"int8 of {native.name}/{native.version} cannot be graded: {error}") from error
+    if gate.centred_cosine_median < minimum_cosine:
+        raise InputError(
+            f"no baseline for {native.name}/{native.version} in int8: the median centred cosine with fp32 is "
+            f"{gate.centred_cosine_median:.4f}, int8_minimum_cosine = {minimum_cosine:g} is needed"
+        )
+    return gate.as_summary()
 
 
 def _require_enough(model: LoadedModel, texts: int, *, minimum: int) -> None:

@@ -111,6 +111,9 @@ class ModelPolicy(Section):
     arithmetic: Literal["native", "int8"] = Field(
         "native", description="native: fp32 on a CPU, bf16 on a GPU; int8: several times faster on a CPU, other vectors"
     )
+    int8_minimum_cosine: float = Field(
+        0.98, ge=0, le=1, description="median centred cosine with fp32 below which int8 gives no baseline"
+    )
     embedding_cache_mebibytes: int = Field(
         0, ge=0, description="memory for the vectors of texts seen before; 0: none are kept"
     )

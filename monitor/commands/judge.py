@@ -52,6 +52,10 @@ def baseline(
     resolved = models.resolve(model)
     policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
     loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
+    native = None
+    if policy.arithmetic != "native":
+        full = policy.model_copy(update={"arithmetic": "native"})
+        native = models.load(resolved.name, resolved.version, full, accept_new_digest=accept_new_digest)
     with progress("texts", quiet=as_json) as advance:
         built = build_baseline(
             loaded,
@@ -60,6 +64,8 @@ def baseline(
             seed=seed,
             minimum=policy.drift.minimum_texts,
             run_length=policy.drift if policy.drift.calibration == "run_length" else None,
+            native=native,
+            minimum_cosine=policy.int8_minimum_cosine,
             accept_new_digest=accept_new_digest,
             progress=advance,
         )
@@ -73,10 +79,17 @@ def baseline(
     if as_json:
         counts = {name: value for name, value in built.summary.items() if isinstance(value, int)}
         answer = {"model": built.model, "version": built.version, "digest": built.digest, **counts}
+        if built.summary["arithmetic"] is not None:
+            answer["arithmetic"] = built.summary["arithmetic"]
         print_json({**answer, "warnings": warnings})
     else:
         for line in warnings:
             warn(line)
+        if (gate := built.summary["arithmetic"]) is not None:
+            say(
+                f"int8 against fp32: centred cosine {gate['centred_cosine_median']:.4f} in the median, "
+                f"{gate['centred_cosine_low']:.4f} at the 5th percentile; same texts: p = {gate['same_text_p_value']}"
+            )
         say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
 
 

@@ -34,6 +34,7 @@ class Observations:
     correct: npt.NDArray[np.float64] | None = None
     attributes: Sequence[Mapping[str, str] | None] | None = None
     hours: npt.NDArray[np.int64] | None = None  # since 1970
+    pairs: Sequence[str | None] | None = None
 
     def attributes_of(self, positions: npt.NDArray[np.int64]) -> list[Mapping[str, str] | None]:
         """Return the attributes of these rows; none where no row has any."""
