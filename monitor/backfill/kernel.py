@@ -1,6 +1,7 @@
 """The kernel that every engine runs: batches of texts in, one partial sketch out."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,18 +78,23 @@ def embed_shard(
 ) -> PartialSketch:
     """Embed batches and fold them; partial sketches of any cut of the rows merge to the sketch of all of them.
 
-    Memory is that of one batch. `advance` hears how many texts each batch had.
+    Memory is that of two batches: one folds while the next is embedded, so that an accelerator need not wait.
+    `advance` hears how many texts each batch had.
     """
     sketch, tokens, truncated, nonfinite = empty_sketch(basis), 0, 0, 0
-    for batch in batches:
-        observed, finite = _observe(batch, encoder)
-        part = fold_observations(basis, observed, row_ids=batch.row_ids, chosen=np.flatnonzero(finite))
-        sketch = merge([sketch, part])
-        tokens += 0 if observed.token_lengths is None else int(observed.token_lengths.sum())
-        truncated += 0 if observed.truncated is None else int(observed.truncated.sum())
-        nonfinite += int((~finite).sum())
-        if advance is not None:
-            advance(len(batch.texts))
+    folding: list[Future[Sketch]] = []
+    with ThreadPoolExecutor(1) as beside:
+        for batch in batches:
+            observed, finite = _observe(batch, encoder)
+            sketch = merge([sketch, *(part.result() for part in folding)])
+            chosen = np.flatnonzero(finite)
+            folding = [beside.submit(fold_observations, basis, observed, row_ids=batch.row_ids, chosen=chosen)]
+            tokens += 0 if observed.token_lengths is None else int(observed.token_lengths.sum())
+            truncated += 0 if observed.truncated is None else int(observed.truncated.sum())
+            nonfinite += int((~finite).sum())
+            if advance is not None:
+                advance(len(batch.texts))
+        sketch = merge([sketch, *(part.result() for part in folding)])
     return PartialSketch(sketch, tokens, truncated, nonfinite)
 
 
