@@ -25,28 +25,7 @@ DIMENSION = 768
 WINDOW = 10_000
 TEXTS = 100_000
 REPEATS = 5
-WORDS = [
-    "where",
-    "is",
-    "my",
-    "order",
-    "it",
-    "was",
-    "due",
-    "on",
-    "Monday",
-    "and",
-    "I",
-    "was",
-    "charged",
-    "twice",
-    "for",
-    "the",
-    "same",
-    "invoice",
-    "please",
-    "help",
-]
+WORDS = ["where", "is", "my", "order", "it", "was", "due", "on", "Monday", "charged", "twice", "invoice", "please"]
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -20,6 +20,7 @@ from monitor.jobs.segments import attribute_columns
 from monitor.jobs.stream import ReferenceStream, reference_stream
 from monitor.models import LoadedModel, require_pinned
 from monitor.policy import DEFAULTS, DriftPolicy
+from monitor.sketchfiles import SketchFile
 from monitor.texts import TextTable
 
 CHUNK = 4096
@@ -98,12 +99,10 @@ def build_baseline(
     except DetectorError as error:
         raise InputError(f"no baseline for {model.name}/{model.version}: {error}") from error
     basis, sketch = reference.basis.to_bytes(), reference.sketch.to_bytes()
-    identity = f"{model.model_digest}\x1f{model.encoder.tokenizer_digest}\x1f{model.encoder.numeric_mode}"
-    digest = "sha256:" + hashlib.sha256(identity.encode() + basis + sketch).hexdigest()
     built = store.StoredBaseline(
         model=model.name,
         version=model.version,
-        digest=digest,
+        digest=_digest(model.model_digest, model.encoder.tokenizer_digest, model.encoder.numeric_mode, basis, sketch),
         numeric_mode=model.encoder.numeric_mode,
         model_digest=model.model_digest,
         tokenizer_digest=model.encoder.tokenizer_digest,
@@ -124,23 +123,82 @@ def build_baseline(
         },
         created_at=(clock or SystemClock()).now().astimezone(UTC),
     )
+    _save(engine, built)
+    return built
+
+
+def baseline_of_sketch(
+    file: SketchFile,
+    model: LoadedModel,
+    *,
+    engine: Engine,
+    minimum: int = DEFAULTS.drift.minimum_texts,
+    accept_new_digest: bool = False,
+    clock: Clock | None = None,
+) -> store.StoredBaseline:
+    """Store a backfilled reference as a baseline. It holds no texts, labels or times: verdicts name fewer reasons.
+
+    Raises InputError for a sketch of another model, one that was folded under an older reference's basis, or too few
+    texts; and as `build_baseline` does for a digest that is not the recorded one.
+    """
+    name = f"{model.name}/{model.version}"
+    if (file.model_digest, file.tokenizer_digest) != (model.model_digest, model.encoder.tokenizer_digest):
+        raise InputError(
+            f"the sketch is of {file.model}/{file.version} {file.model_digest} with tokenizer {file.tokenizer_digest}, "
+            f"{name} has {model.model_digest} and {model.encoder.tokenizer_digest}"
+        )
+    if file.reference is not None:
+        raise InputError(f"no baseline for {name}: the sketch was folded for another; backfill with --basis new")
+    if file.sketch.n < minimum:
+        raise InputError(f"no baseline for {name}: the sketch holds {file.sketch.n} texts, it needs {minimum} or more")
+    if not accept_new_digest:
+        _require_recorded_digest(engine, model)
+    basis, sketch = file.basis.to_bytes(), file.sketch.to_bytes()
+    built = store.StoredBaseline(
+        model=model.name,
+        version=model.version,
+        digest=_digest(file.model_digest, file.tokenizer_digest, file.numeric_mode, basis, sketch),
+        numeric_mode=file.numeric_mode,
+        model_digest=file.model_digest,
+        tokenizer_digest=file.tokenizer_digest,
+        basis=basis,
+        reference=sketch,
+        reference_texts=[""] * len(file.sketch.row_ids),
+        summary={
+            "texts": int(file.sketch.n) + int(file.counts.get("fitted", 0)),
+            "held_out": int(file.sketch.n),
+            **known_outcomes(None, None, held=np.arange(0)).as_summary(),
+            "hourly": None,
+            "attributes": {},
+        },
+        created_at=(clock or SystemClock()).now().astimezone(UTC),
+    )
+    _save(engine, built)
+    return built
+
+
+def _digest(model_digest: str, tokenizer_digest: str, numeric_mode: str, basis: bytes, sketch: bytes) -> str:
+    identity = f"{model_digest}\x1f{tokenizer_digest}\x1f{numeric_mode}"
+    return "sha256:" + hashlib.sha256(identity.encode() + basis + sketch).hexdigest()
+
+
+def _save(engine: Engine, built: store.StoredBaseline) -> None:
     with store.writing(engine) as session:
         store.upsert_version(
             session,
             store.StoredVersion(
-                model=model.name,
-                version=model.version,
-                model_digest=model.model_digest,
-                tokenizer_digest=model.encoder.tokenizer_digest,
+                model=built.model,
+                version=built.version,
+                model_digest=built.model_digest,
+                tokenizer_digest=built.tokenizer_digest,
             ),
         )
         store.save_baseline(session, built)
-        judged = store.latest_run(session, job="drift", model=model.name, version=model.version)
+        judged = store.latest_run(session, job="drift", model=built.model, version=built.version)
         since = datetime.min.replace(tzinfo=UTC) if judged is None else judged.window_end
         store.release_embedded(
-            session, model=model.name, version=model.version, baseline_digest=digest, since=since
+            session, model=built.model, version=built.version, baseline_digest=built.digest, since=since
         )  # windows without a verdict are judged by the new baseline, with all their texts
-    return built
 
 
 def _stream(observed: Observations, policy: DriftPolicy, *, seed: int) -> ReferenceStream:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from monitor.clock import parse_span
 from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say, warn
 from monitor.commands.opening import make_runner, open_models, open_store, require_registry
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
+
+if TYPE_CHECKING:
+    from monitor.settings import Settings
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS or NAME/VERSION in the registry.")]
 OpinionsFlag = Annotated[
@@ -25,7 +28,7 @@ REFERENCE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 def baseline(
     model: ModelArgument,
-    reference: Annotated[Path, typer.Option(help="Reference texts: .jsonl, .csv or .parquet with a text column.")],
+    reference: Annotated[Path, typer.Option(help="Reference texts (.jsonl, .csv, .parquet), or a backfill's .sketch.")],
     seed: Annotated[int, typer.Option(help="Seed of the projection and cells.", min=0)] = 0,
     accept_new_digest: Annotated[
         bool, typer.Option("--accept-new-digest", help="Pin a version anew whose registered files were overwritten.")
@@ -41,9 +44,13 @@ def baseline(
     from monitor.baseline import build_baseline
     from monitor.jobs.calibration import AS_INDEPENDENT
     from monitor.policy import DEFAULTS
+    from monitor.sketchfiles import SUFFIX
     from monitor.texts import load_texts
 
     settings = read_settings()
+    if reference.suffix == SUFFIX:
+        _baseline_of_sketch(model, reference, settings, accept_new_digest=accept_new_digest, as_json=as_json)
+        return
     if reference.suffix not in REFERENCE_SUFFIXES:
         raise InputError(f"{reference}: reference texts are {', '.join(REFERENCE_SUFFIXES)} with a text column")
     table = load_texts(reference)
@@ -90,6 +97,31 @@ def baseline(
                 f"int8 against fp32: centred cosine {gate['centred_cosine_median']:.4f} in the median, "
                 f"{gate['centred_cosine_low']:.4f} at the 5th percentile; same texts: p = {gate['same_text_p_value']}"
             )
+        say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
+
+
+def _baseline_of_sketch(
+    model: str, path: Path, settings: "Settings", *, accept_new_digest: bool, as_json: bool
+) -> None:
+    from monitor.baseline import baseline_of_sketch
+    from monitor.policy import DEFAULTS
+    from monitor.sketchfiles import read_sketch_file
+
+    file = read_sketch_file(path)
+    engine, models = open_store(settings, first_use=True), open_models(settings, first_use=True)
+    resolved = models.resolve(model)
+    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
+    loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
+    built = baseline_of_sketch(
+        file, loaded, engine=engine, minimum=policy.drift.minimum_texts, accept_new_digest=accept_new_digest
+    )
+    if accept_new_digest:
+        models.pin(resolved.name, resolved.version, built.model_digest)
+    models.tag_baseline(resolved.name, resolved.version, built.digest)
+    answer = {"model": built.model, "version": built.version, "digest": built.digest, "texts": built.summary["texts"]}
+    if as_json:
+        print_json({**answer, "held_out": built.summary["held_out"], "warnings": []})
+    else:
         say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
 
 

@@ -10,7 +10,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from monitor import store
-from monitor.baseline import build_baseline
+from monitor.backfill.kernel import embed_shard, fit_on
+from monitor.backfill.reading import TextBatch
+from monitor.baseline import baseline_of_sketch, build_baseline
 from monitor.clock import ReplayedClock, Window, hour_of
 from monitor.embed import Encoded
 from monitor.errors import InputError, TryAgainLater
@@ -20,6 +22,7 @@ from monitor.policy import DriftPolicy, ModelPolicy, Policy
 from monitor.reporting import gather
 from monitor.runner import LeadershipLost, Runner
 from monitor.schedule import LEASE_TTL, Schedule
+from monitor.sketchfiles import SketchFile
 from monitor.texts import TextTable
 
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -692,3 +695,42 @@ def test_a_drift_has_its_second_opinions_stored_and_shown_and_a_calm_window_none
     )[0]
     assert [one.name for one in asked.second_opinions] == ["classifier"]
     assert asked.verdict == runner.judge_window("intents", "1", window)[0].verdict
+
+
+def backfilled(model: LoadedModel, *, count: int = 1200) -> SketchFile:
+    found = texts(count, seed=1)
+    halves = [
+        TextBatch(found[start : start + count // 2], np.arange(start, start + count // 2)) for start in (0, count // 2)
+    ]
+    basis, fitted = fit_on(halves[:1], model.encoder, seed=0)
+    sketch = embed_shard(halves[1:], model.encoder, basis).sketch
+    digests = (model.model_digest, model.encoder.tokenizer_digest, model.encoder.numeric_mode)
+    return SketchFile("intents", "1", *digests, basis, sketch, counts={"fitted": fitted})
+
+
+def test_a_backfilled_reference_is_a_baseline_that_windows_are_judged_by(sqlite_engine: Engine) -> None:
+    models = Models(WordsEncoder())
+    built = baseline_of_sketch(backfilled(models.model), models.model, engine=sqlite_engine)
+    assert (built.summary["texts"], built.summary["held_out"]) == (1200, 600)
+    runner = Runner(engine=sqlite_engine, policy=POLICY, models=models, clock=ReplayedClock(BEGIN), code_version="test")
+    for hour, share in enumerate([0.0, 0.3]):
+        send(sqlite_engine, texts(200, seed=hour + 10, new_share=share), hour=hour)
+    assert [run.drift for run in at(runner, 2.5).tick("intents")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_digest": "sha256:other"}, "the sketch is of intents/1 sha256:other"),
+        ({"tokenizer_digest": "sha256:other"}, "with tokenizer sha256:other"),
+        ({"reference": True}, "was folded for another"),
+        ({"count": 60}, "the sketch holds 30 texts"),
+    ],
+)
+def test_a_sketch_of_anything_else_is_no_baseline(sqlite_engine: Engine, change: dict[str, object], said: str) -> None:
+    model = Models(WordsEncoder()).model
+    file = backfilled(model, count=int(str(change.pop("count", 1200))))
+    if "reference" in change:
+        change = {"reference": file.sketch}
+    with pytest.raises(InputError, match=said):
+        baseline_of_sketch(replace(file, **change), model, engine=sqlite_engine)
