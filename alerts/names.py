@@ -20,6 +20,14 @@ TRUNCATED_TEXTS = "driftwarden_truncated_texts_total"
 NONFINITE_EMBEDDINGS = "driftwarden_nonfinite_embeddings_total"
 UNEMBEDDED_TEXTS = "driftwarden_unembedded_texts"
 LATE_TEXTS = "driftwarden_late_texts_total"
+ENCODER_TEXTS = "driftwarden_encoder_texts_total"
+ENCODER_DUPLICATES = "driftwarden_encoder_duplicate_texts_total"
+ENCODER_CACHE_HITS = "driftwarden_encoder_cache_hits_total"
+ENCODER_TOKENS = "driftwarden_encoder_tokens_total"
+ENCODER_PADDING = "driftwarden_encoder_padding_tokens_total"
+ENCODER_RETRIES = "driftwarden_encoder_out_of_memory_retries_total"
+ENCODER_COMPUTE = "driftwarden_encoder_compute_seconds_total"
+ENCODER_LOAD = "driftwarden_encoder_load_seconds"
 OTHER_VERSION = "other"  # versions without a baseline, which clients may name at will
 
 MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
@@ -61,4 +69,12 @@ METRICS: dict[str, MetricName] = {
         "gauge", "Stored texts waiting to be embedded; version other: those without a baseline", (MODEL, VERSION)
     ),
     LATE_TEXTS: MetricName("counter", "Texts that arrived after the verdict on their window", (MODEL, VERSION)),
+    ENCODER_TEXTS: MetricName("counter", "Texts this process was asked to embed", (MODEL,)),
+    ENCODER_DUPLICATES: MetricName("counter", "Texts equal to another one of their batch, embedded once", (MODEL,)),
+    ENCODER_CACHE_HITS: MetricName("counter", "Distinct texts whose vector was still in memory", (MODEL,)),
+    ENCODER_TOKENS: MetricName("counter", "Tokens computed, padding aside", (MODEL,)),
+    ENCODER_PADDING: MetricName("counter", "Padding computed beside them; 0 when packed", (MODEL,)),
+    ENCODER_RETRIES: MetricName("counter", "Batches halved because memory did not suffice", (MODEL,)),
+    ENCODER_COMPUTE: MetricName("counter", "Time spent in the model", (MODEL,)),
+    ENCODER_LOAD: MetricName("gauge", "How long loading and checking the model took the last time", (MODEL,)),
 }

@@ -1,9 +1,10 @@
 """The composition root of the web service."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI, Request
@@ -16,16 +17,24 @@ from monitor.policy import Policy
 from monitor.results import Results
 from monitor.settings import Settings
 from monitor.web.capture import capture_routes
-from monitor.web.health import health_routes, results_registry
+from monitor.web.health import health_routes, metrics_registry
 from monitor.web.pages import page_routes
 from monitor.web.problems import problem
 from monitor.writer import Writer
 
+if TYPE_CHECKING:
+    from monitor.embed import EncoderCounts
+
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings, policy: Policy, clock: Clock) -> FastAPI:
-    """Return the service over an existing database. Raises store.StoreError when its schema is not current."""
+def create_app(
+    settings: Settings, policy: Policy, clock: Clock, *, encoders: "Mapping[str, EncoderCounts] | None" = None
+) -> FastAPI:
+    """Return the service over an existing database; `encoders` are the counts of its jobs' encoders, by model.
+
+    Raises store.StoreError when its schema is not current.
+    """
     engine = store.open_engine(settings.database_url)
     store.require_current_schema(engine)
     writer = Writer(engine, max_queued=policy.capture.max_queued_requests)
@@ -46,7 +55,9 @@ def create_app(settings: Settings, policy: Policy, clock: Clock) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(capture_routes(policy=policy, clock=clock, writer=writer))
-    registry = results_registry(engine, models=tuple(policy.models), version=release)
+    registry = metrics_registry(
+        engine, models=tuple(policy.models), version=release, encoders={} if encoders is None else encoders
+    )
     app.include_router(health_routes(engine=engine, registry=registry, writer=writer))
     app.include_router(page_routes(Results(engine=engine, policy=policy, clock=clock, code_version=release)))
 

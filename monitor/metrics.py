@@ -1,7 +1,7 @@
 """The metrics: a view of the results in the database, made at every scrape, so that a restart loses nothing."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 
 from alerts import names
 from monitor import store
+
+if TYPE_CHECKING:
+    from monitor.embed import EncoderCounts
 
 OUTCOMES = ("accepted", "duplicate", "sampled_out", "rejected")
 JOBS = ("embed", "drift", "report")
@@ -21,6 +24,36 @@ TEXT_COUNTERS = {
     names.NONFINITE_EMBEDDINGS: "nonfinite",
     names.LATE_TEXTS: "late",
 }
+
+ENCODER_COUNTERS = {
+    names.ENCODER_TEXTS: "texts",
+    names.ENCODER_DUPLICATES: "duplicates",
+    names.ENCODER_CACHE_HITS: "cache_hits",
+    names.ENCODER_TOKENS: "tokens",
+    names.ENCODER_PADDING: "padded_tokens",
+    names.ENCODER_RETRIES: "out_of_memory_retries",
+    names.ENCODER_COMPUTE: "compute_seconds",
+}
+
+
+class EncoderCollector(Collector):
+    """What this process's encoders have done: unlike the results it starts at 0 with the process."""
+
+    def __init__(self, counts: "Mapping[str, EncoderCounts]", *, models: tuple[str, ...]) -> None:
+        self._counts, self._models = counts, models
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing, as the results do."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a family for each count, one child a watched model."""
+        for family, field in ENCODER_COUNTERS.items():
+            yield _counter(
+                family, {(model,): float(getattr(self._counts.get(model), field, 0)) for model in self._models}
+            )
+        loaded = {(model,): self._counts[model].load_seconds for model in self._models if model in self._counts}
+        yield _gauge(names.ENCODER_LOAD, loaded)
 
 
 class ResultsCollector(Collector):

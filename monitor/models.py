@@ -13,7 +13,7 @@ from registry.errors import RegistryError, RegistryUnreachable
 from registry.model import content_digest, parse_ref
 
 if TYPE_CHECKING:
-    from monitor.embed import EmbeddingCache, Encoder
+    from monitor.embed import EmbeddingCache, Encoder, EncoderCounts
     from registry.client import Registry
     from registry.model import ResolvedModel
 
@@ -78,6 +78,7 @@ class RegistryModels:
         self._device, self._threads = device, threads
         self._loaded: dict[_Key, LoadedModel] = {}
         self._caches: dict[tuple[str, int], EmbeddingCache] = {}
+        self.encoder_counts: dict[str, EncoderCounts] = {}
 
     def resolve(self, reference: str) -> "ResolvedModel":
         """Resolve a reference. Raises InputError or TryAgainLater with the registry's one line."""
@@ -119,7 +120,9 @@ class RegistryModels:
                 threads=self._threads,
                 model_digest=resolved.model_digest,
                 cache=self._cache(name, policy.embedding_cache_mebibytes),
+                counts=self.encoder_counts.get(name),
             )
+            self.encoder_counts[name] = encoder.counts  # they outlive the encoder, as counters must
             loaded = LoadedModel(name, resolved.version, resolved.model_digest, encoder)
             self._loaded = {_key(resolved, policy): loaded}
         return loaded
@@ -155,6 +158,7 @@ def load_encoder(
     threads: int | None = None,
     model_digest: str | None = None,
     cache: "EmbeddingCache | None" = None,
+    counts: "EncoderCounts | None" = None,
 ) -> "Encoder":
     """Load an encoder from a checkpoint folder. Raises InputError with the reason in one line."""
     from monitor.embed import EmbeddingError, Encoder
@@ -169,6 +173,7 @@ def load_encoder(
             threads=threads,
             model_digest=model_digest,
             cache=cache,
+            counts=counts,
         )
     except EmbeddingError as error:
         raise InputError(str(error)) from error

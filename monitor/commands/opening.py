@@ -77,8 +77,10 @@ def open_models(settings: "Settings", *, first_use: bool = False) -> "RegistryMo
     return RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir), threads=settings.threads)
 
 
-def make_runner(settings: "Settings", policy: "Policy", *, first_use: bool = False) -> "Runner":
-    """Compose a runner over the store and the registry."""
+def make_runner(
+    settings: "Settings", policy: "Policy", *, models: "RegistryModels | None" = None, first_use: bool = False
+) -> "Runner":
+    """Compose a runner over the store and the registry, or models that are open already."""
     from monitor.clock import SystemClock
     from monitor.commands.common import code_version, quiet_logs
     from monitor.runner import Runner
@@ -88,7 +90,7 @@ def make_runner(settings: "Settings", policy: "Policy", *, first_use: bool = Fal
     return Runner(
         engine=engine,
         policy=policy,
-        models=open_models(settings, first_use=first_use),
+        models=open_models(settings, first_use=first_use) if models is None else models,
         clock=SystemClock(),
         code_version=code_version(),
     )

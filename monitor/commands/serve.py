@@ -6,7 +6,7 @@ import typer
 
 from monitor.commands.common import JsonFlag, code_version, print_json, read_settings, say
 from monitor.commands.listening import address_of, end_on_sigterm, listen, serve_until_signalled
-from monitor.commands.opening import make_runner, open_store
+from monitor.commands.opening import make_runner, open_models, open_store
 from monitor.errors import DriftwardenError, TryAgainLater
 
 
@@ -30,8 +30,10 @@ def serve(
     policy = load_policy(settings.policy_file)
     open_store(settings, first_use=True).dispose()
     with listen(host or settings.host, settings.port if port is None else port) as listening:
-        schedule = Schedule(make_runner(settings, policy, first_use=True)) if jobs else None
-        app = create_app(settings, policy, SystemClock())
+        models = open_models(settings, first_use=True) if jobs else None
+        schedule = None if models is None else Schedule(make_runner(settings, policy, models=models))
+        encoders = None if models is None else models.encoder_counts
+        app = create_app(settings, policy, SystemClock(), encoders=encoders)
         end_on_sigterm()
         say(f"serving on {address_of(listening)}, {'with' if jobs else 'without'} jobs (Ctrl-C ends)")
         try:

@@ -81,6 +81,7 @@ class Encoder:
         tokenizer_digest: str,
         model_digest: str | None = None,
         cache: EmbeddingCache | None = None,
+        counts: EncoderCounts | None = None,
     ) -> None:
         self._states, self._tokeniser, self._head = states, tokeniser, head
         self._device, self._dtype = device, dtype
@@ -90,7 +91,7 @@ class Encoder:
         self.dimension = int(config.hidden_size)
         self.has_head = head is not None
         self.labels = tuple(str(config.id2label[i]) for i in range(int(config.num_labels)))
-        self.counts = EncoderCounts()
+        self.counts = EncoderCounts() if counts is None else counts
         self._identity = f"{model_digest}\x1f{tokenizer_digest}\x1f{self.numeric_mode}"
         self._cache = cache if model_digest is not None else None
 
@@ -106,12 +107,13 @@ class Encoder:
         threads: int | None = None,
         model_digest: str | None = None,
         cache: EmbeddingCache | None = None,
+        counts: EncoderCounts | None = None,
     ) -> "Encoder":
         """Load a checkpoint folder: no network, no remote code, safetensors only.
 
         max_length : at most what tokenizer and positions allow; arithmetic : native, or int8 on a CPU; threads : of
-        torch, for the whole process; cache : used where the model's digest is given too. Raises EmbeddingError naming
-        folder and file, or the value.
+        torch, for the whole process; cache : used where the model's digest is given too; counts : added to, where an
+        earlier encoder's go on. Raises EmbeddingError naming folder and file, or the value.
         """
         started = time.perf_counter()
         for name, value, known in (("pooling", pooling, POOLINGS), ("arithmetic", arithmetic, ARITHMETICS)):
@@ -148,6 +150,7 @@ class Encoder:
             tokenizer_digest=digest,
             model_digest=model_digest,
             cache=cache,
+            counts=counts,
         )
         encoder.counts.load_seconds = time.perf_counter() - started
         return encoder

@@ -1,6 +1,8 @@
 """Health and metrics, at the paths Prometheus itself uses."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
@@ -10,9 +12,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import store
-from monitor.metrics import ResultsCollector
+from monitor.metrics import EncoderCollector, ResultsCollector
 from monitor.web.problems import problem
 from monitor.writer import Writer
+
+if TYPE_CHECKING:
+    from monitor.embed import EncoderCounts
 
 
 def health_routes(*, engine: Engine, registry: CollectorRegistry, writer: Writer) -> APIRouter:
@@ -46,8 +51,11 @@ def health_routes(*, engine: Engine, registry: CollectorRegistry, writer: Writer
     return router
 
 
-def results_registry(engine: Engine, *, models: tuple[str, ...], version: str) -> CollectorRegistry:
-    """Return a registry with the results collector alone: the same series on every replica."""
+def metrics_registry(
+    engine: Engine, *, models: tuple[str, ...], version: str, encoders: "Mapping[str, EncoderCounts]"
+) -> CollectorRegistry:
+    """Return a registry of the results, the same series on every replica, and of this process's encoders."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ResultsCollector(engine, models=models, code_version=version))
+    registry.register(EncoderCollector(encoders, models=models))
     return registry

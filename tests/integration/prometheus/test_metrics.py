@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -43,11 +45,26 @@ def run_of(**fields) -> store.NewRun:
     return store.NewRun(**{**values, **fields})
 
 
-def scrape(database_url: str) -> str:
-    with TestClient(create_app(Settings(database_url=database_url), POLICY, ReplayedClock(NOW))) as http:
+def scrape(database_url: str, *, encoders: Any = None) -> str:
+    app = create_app(Settings(database_url=database_url), POLICY, ReplayedClock(NOW), encoders=encoders)
+    with TestClient(app) as http:
         answer = http.get("/metrics")
     assert answer.status_code == 200
     return answer.text
+
+
+@dataclass
+class Counts:
+    """An encoder's counts, without loading torch for them."""
+
+    texts: int = 0
+    duplicates: int = 0
+    cache_hits: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    out_of_memory_retries: int = 0
+    compute_seconds: float = 0.0
+    load_seconds: float = 0.0
 
 
 def test_every_counter_child_stands_at_zero_from_the_start(database_url: str) -> None:
@@ -56,6 +73,16 @@ def test_every_counter_child_stands_at_zero_from_the_start(database_url: str) ->
         assert f'driftwarden_events_total{{model="intents",outcome="{outcome}"}} 0.0' in text
     assert 'driftwarden_runs_total{driftwarden_job="drift",status="failed"} 0.0' in text
     assert "driftwarden_dead_letters_total 0.0" in text
+
+
+def test_the_encoders_counts_are_exposed_for_watched_models_and_stand_at_zero_before(database_url: str) -> None:
+    assert 'driftwarden_encoder_tokens_total{model="intents"} 0.0' in scrape(database_url)
+    counts = {"intents": Counts(texts=7, tokens=50, compute_seconds=0.5, load_seconds=2.5), "unwatched": Counts()}
+    text = scrape(database_url, encoders=counts)
+    assert 'driftwarden_encoder_texts_total{model="intents"} 7.0' in text
+    assert 'driftwarden_encoder_compute_seconds_total{model="intents"} 0.5' in text
+    assert 'driftwarden_encoder_load_seconds{model="intents"} 2.5' in text
+    assert "unwatched" not in text
 
 
 def test_the_latest_verdict_is_exposed_and_survives_a_restart(database_url: str, engine: Engine) -> None:

@@ -52,3 +52,5 @@ def test_the_cache_is_off_unless_the_policy_says_how_large_and_outlives_the_enco
     again = models.load("intents", "1", policy).encoder
     again.encode(["hi"])
     assert again.counts.cache_hits == hits
+    assert models.encoder_counts == {"intents": again.counts}
+    assert again.counts.texts == 3  # of all three encoders, one after the other
