@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from monitor.embed import EmbeddingError, Encoder
 from monitor.embed.backends import PackedStates, PlainStates
 from monitor.embed.batch import batches, pack
-from monitor.embed.checks import require_agreement
+from monitor.embed.checks import BOUNDS, require_agreement
 from monitor.embed.linear import PrepackedLinear, TorchLinear
 from monitor.embed.packed import UnknownLayout, attention_by_runs, packed_body
 
@@ -169,6 +169,29 @@ def test_a_body_that_counts_positions_from_zero_is_found_out(tiny: tuple[Any, An
     shifted = replace(body, positions=body.positions.roll(2, dims=0))
     with pytest.raises(UnknownLayout, match="differs from transformers by"):
         require_agreement(states(shifted), plain, golden, bound=BOUND)
+
+
+def test_packed_bf16_keeps_its_bound_against_transformers_in_bf16(build: Build) -> None:
+    folder = build()
+    model = (
+        AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.bfloat16).eval().requires_grad_(False)
+    )
+    ids = [np.array([0, *range(5, 5 + size), 2]) for size in (1, 9, 9, 40)]
+    packed, plain = (
+        PackedStates(
+            packed_body(model, linear=TorchLinear, attention=attention_by_runs),
+            padding=1,
+            device=CPU,
+            pooling="mean",
+            name="packed_sdpa",
+        ),
+        PlainStates(model, padding=1, device=CPU, pooling="mean"),
+    )
+    require_agreement(packed, plain, ids, bound=BOUNDS["bf16"])
+    with pytest.raises(UnknownLayout):
+        require_agreement(packed, plain, ids, bound=BOUNDS["fp32"])
+    with torch.inference_mode():
+        assert packed(ids)[0].dtype == torch.float32  # means are summed in fp32
 
 
 class Cramped:
