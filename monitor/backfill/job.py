@@ -217,7 +217,7 @@ def _setup(request: Request, frame: bytes) -> Setup:
     return Setup(
         reference=request.model.reference,
         tracking_uri=request.tracking_uri,
-        cache_dir=str(request.cache_dir),
+        cache_dir=str(request.cache_dir.absolute()),
         pooling=request.policy.pooling,
         max_length=request.policy.max_length,
         device=request.device,

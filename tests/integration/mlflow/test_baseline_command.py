@@ -145,3 +145,39 @@ def test_a_policy_that_asks_for_a_run_length_is_told_when_the_reference_cannot_c
     answer = json.loads(capsys.readouterr().out)
     said = "run lengths are calibrated as if windows were independent: the reference has no timestamps"
     assert answer["warnings"][-1].endswith(said)
+
+
+def test_files_are_backfilled_under_the_baseline_and_a_backfill_becomes_one(
+    baseline: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def driftwarden(*arguments: str) -> int:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["driftwarden", *arguments, "--json"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    rng = np.random.default_rng(1)
+    for name, words, count in (("calm", WORDS, 200), ("moved", ["BITCOIN", "WALLET"], 200), ("before", WORDS, 400)):
+        texts = [" ".join(rng.choice(words, size=5)) for _ in range(count)]
+        pq.write_table(pa.table({"text": texts}), tmp_path / f"{name}.parquet")
+    assert baseline() == 0
+    digest = json.loads(capsys.readouterr().out)["digest"]
+    model = ("--model", "intents@champion")
+    for name, drift in (("calm", 0), ("moved", 3)):
+        assert driftwarden("backfill", *model, "--input", f"{name}.parquet", "--out", f"{name}.sketch") == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert (answer["baseline"], answer["version"], answer["counts"]["fitted"]) == (digest, "1", 0)
+        assert driftwarden("compare", "--current", f"{name}.sketch") == drift
+    new = ("--basis", "new", "--input", "before.parquet", "--out", "before.sketch")
+    assert driftwarden("backfill", *model, *new) == 0
+    assert driftwarden("baseline", "intents@champion", "--reference", "calm.sketch") == 2
+    assert "was folded for another" in capsys.readouterr().err
+    assert driftwarden("baseline", "intents@champion", "--reference", "before.sketch") == 0
+    built = json.loads(capsys.readouterr().out)
+    assert (built["texts"], built["held_out"]) == (400, 200)
+    assert driftwarden("backfill", *model, "--input", "calm.parquet", "--out", "calm.sketch") == 0
+    assert json.loads(capsys.readouterr().out)["baseline"] == built["digest"]
