@@ -19,7 +19,7 @@ from detectors.mmd import MmdResult, mmd
 from detectors.neighbours import knn_kl_test
 from detectors.results import Comparison, DetectorResult
 from detectors.sketch import fit_basis, fold
-from monitor.jobs.baseline import class_indexes, entropy_nats
+from monitor.jobs.baseline import class_indexes, entropy_nats, held_out
 
 ROOT = Path(__file__).parents[1]
 ALPHA = 0.05
@@ -87,8 +87,8 @@ def _centre() -> np.ndarray:
 
 
 def _verdict(reference: Texts, current: Texts, rng: np.random.Generator) -> Outcome:
-    """Judge as in production: half of the reference fits the basis and names the classes, the other is compared."""
-    fitted, held = _halves(reference, rng)
+    """Judge as in production: a third of the reference fits the basis and names the classes, the rest is compared."""
+    fitted, held = _parted(reference, rng)
     classes = sorted({str(label) for label in fitted["classes"]})
     basis = fit_basis(fitted["embeddings"], rng=rng, classes=classes)
     sides = []
@@ -102,8 +102,8 @@ def _verdict(reference: Texts, current: Texts, rng: np.random.Generator) -> Outc
 
 
 def _knn(reference: Texts, current: Texts, rng: np.random.Generator) -> Outcome:
-    """Test in 32 whitened directions that half of the reference fixes; the other half is compared."""
-    fitted, held = _halves(reference, rng)
+    """Test in 32 whitened directions that a third of the reference fixes; the rest is compared."""
+    fitted, held = _parted(reference, rng)
     basis = fit_basis(fitted["embeddings"], rng=rng, dimension=KNN_DIMENSION)
     sides = [basis.project(side["embeddings"]) for side in (held, current)]
     found = knn_kl_test(*sides, alpha=ALPHA, rng=rng, permutations=PERMUTATIONS)
@@ -127,9 +127,10 @@ def _alone(p_value: float) -> Outcome:
     return Outcome(p_value <= ALPHA, (-p_value,))
 
 
-def _halves(side: Texts, rng: np.random.Generator) -> tuple[Texts, Texts]:
+def _parted(side: Texts, rng: np.random.Generator) -> tuple[Texts, Texts]:
     order = rng.permutation(len(side["embeddings"]))
-    parts = order[: order.size // 2], order[order.size // 2 :]
+    kept = held_out(order.size)
+    parts = order[kept:], order[:kept]
     first, second = ({name: values[part] for name, values in side.items()} for part in parts)
     return first, second
 

@@ -15,7 +15,7 @@ from detectors.errors import DetectorInputError
 from detectors.novelty import nearest_distances, novelty_edges
 
 MAGIC = b"DWBA"
-MINIMUM_TEXTS = 50
+MINIMUM_TEXTS = 25
 DIMENSION = 64
 FIT_SAMPLE = 2048
 CONFIDENCE_EDGES = (
@@ -146,8 +146,8 @@ def fit_basis(
     Raises DetectorInputError for fewer than 25 rows or rows without variation.
     """
     rows = matrix("reference embeddings", embeddings)
-    if rows.shape[0] < MINIMUM_TEXTS // 2:
-        raise DetectorInputError(f"a basis needs at least {MINIMUM_TEXTS} reference texts, got {2 * rows.shape[0]}")
+    if rows.shape[0] < MINIMUM_TEXTS:
+        raise DetectorInputError(f"a basis is fitted on at least {MINIMUM_TEXTS} texts, got {rows.shape[0]}")
     mean = rows.mean(axis=0)
     components = _whitening(rows - mean, dimension=dimension)
     projected = (rows - mean) @ components

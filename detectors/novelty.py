@@ -1,6 +1,6 @@
-"""How unlike everything seen before a text is: distance to its nearest texts of the baseline's fit half.
+"""How unlike everything seen before a text is: distance to its nearest texts that the baseline's basis was fitted on.
 
-The score is fixed by the fit half alone, so scores of the held-out reference and of a window are exchangeable
+The score is fixed by the fitted texts alone, so scores of the held-out reference and of a window are exchangeable
 without drift. Contamination shows in its upper tail first: see docs/math/verdict.md for the measurements.
 """
 

@@ -14,7 +14,7 @@ from monitor import store
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError
 from monitor.jobs.arithmetic import grade_arithmetic
-from monitor.jobs.baseline import Observations, build_reference, entropy_nats, held_out
+from monitor.jobs.baseline import Observations, build_reference, entropy_nats
 from monitor.jobs.harm import correctness, known_outcomes
 from monitor.jobs.segments import attribute_columns
 from monitor.jobs.stream import ReferenceStream, reference_stream
@@ -83,7 +83,7 @@ def build_baseline(
 
     `native` is the same model in full precision, for a `model` in int8: the baseline keeps how far they agree on up to
     2,048 of its texts. Raises InputError when their median centred cosine is below `minimum_cosine`, for constant
-    texts, for a held-out half below `minimum` (no window could ever be judged against it), and for a model whose digest
+    texts, for fewer than twice `minimum` texts, and for a model whose digest
     is not the one recorded for its version, unless the new one is accepted.
     A `run_length` policy has the reference's own windows judged and kept beside it: about 0.05 s each.
     """
@@ -231,10 +231,10 @@ def _agreement(native: LoadedModel, observed: Observations, *, seed: int, minimu
 
 
 def _require_enough(model: LoadedModel, texts: int, *, minimum: int) -> None:
-    if held_out(texts) < minimum:
+    if texts < 2 * minimum:
         raise InputError(
             f"no baseline for {model.name}/{model.version}: {texts} usable reference texts, at least {2 * minimum} are "
-            f"needed: one half fixes the cells, and the other must hold drift.minimum_texts = {minimum}"
+            f"needed, twice drift.minimum_texts: a third of them fixes the basis, the others are compared with"
         )
 
 

@@ -141,7 +141,7 @@ def _judge_files(
     seed: int,
     second_opinions: bool | None,
 ) -> Judgement:
-    """Fit a basis on half of `before`, then judge `now` against its other half."""
+    """Fit a basis on a third of `before`, then judge `now` against its other texts."""
     few = _too_few(len(before), len(now))
     if few is not None:
         return few
@@ -204,7 +204,7 @@ def _explained(
 def _too_few(before: int, now: int) -> Judgement | None:
     """Return "too little data" when either side has too few rows for any verdict."""
     for side, got, enough, needed in (
-        ("reference texts", before, held_out(before) >= MINIMUM, 2 * MINIMUM),
+        ("reference texts", before, before >= 2 * MINIMUM, 2 * MINIMUM),
         ("current texts", now, now >= MINIMUM, MINIMUM),
     ):
         if not enough:

@@ -48,7 +48,7 @@ def judge(reference: Reference, current: Observations, *, rng: np.random.Generat
 
 
 def _judge(draw: Draw, seed: int) -> Outcome:
-    """Know what every peer knows: n reference texts, of which half fit the basis; and the model's answers."""
+    """Know what every peer knows: n reference texts, of which a third fit the basis; and the model's answers."""
     rng = np.random.default_rng(seed)
     return judge(build_reference(draw.reference, rng=rng), draw.current, rng=rng)
 

@@ -183,7 +183,7 @@ def _fit(shards: Sequence[Shard], model: LoadedModel, *, seed: int, advance: Adv
     try:
         basis, texts = fit_on(batches(), model.encoder, seed=seed)
     except DetectorError as error:
-        kind = TooLittleData if seen["texts"] < MINIMUM_TEXTS // 2 else InputError
+        kind = TooLittleData if seen["texts"] < MINIMUM_TEXTS else InputError
         raise kind(f"no basis can be fitted on the input: {error}") from error
     frame = SketchFile(
         model=model.name,

@@ -51,12 +51,15 @@ class Reference:
     basis: Basis
     sketch: Sketch
     texts: tuple[str, ...]
-    hourly: dict[str, Any] | None = None  # cell counts of the whole held-out half by hour, of four weeks or more
+    hourly: dict[str, Any] | None = None  # cell counts of all held-out texts by hour, of four weeks or more
 
 
 def held_out(texts: int) -> int:
-    """Return how many of a reference's texts are compared with; the others fix the cells."""
-    return texts - texts // 2
+    """Return how many of a reference's texts are compared with; the others, a third, fix the basis.
+
+    A third: what a larger basis would see better is less than what the comparison would lose. docs/math/verdict.md
+    """
+    return texts - texts // 3
 
 
 def class_indexes(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -106,15 +109,16 @@ def fit_observations(observed: Observations, chosen: npt.NDArray[np.int64], *, r
 
 
 def build_reference(observed: Observations, *, rng: np.random.Generator) -> Reference:
-    """Fit the basis on a random half of the reference and fold the other half into the reference sketch.
+    """Fit the basis on a random third of the reference and fold the other texts into the reference sketch.
 
-    The halves are disjoint: texts that shaped the cells lie closer to them than new texts can, and a test
-    against those would alarm without drift. So too for the classes: were they named by both halves, the held one
+    The parts are disjoint: texts that shaped the cells lie closer to them than new texts can, and a test
+    against those would alarm without drift. So too for the classes: were they named by both, the held one
     could not hold "other" and every window with a rare class would. Raises detectors.errors.DetectorInputError for
     too few or constant vectors.
     """
     order = rng.permutation(len(observed)).astype(np.int64)
-    fitted, held = order[: len(observed) // 2], np.sort(order[len(observed) // 2 :])
+    kept = held_out(len(observed))
+    fitted, held = order[kept:], np.sort(order[:kept])
     basis = fit_observations(observed, fitted, rng=rng)
     row_ids = np.arange(len(observed), dtype=np.int64)
     sketch = fold_observations(basis, observed, row_ids=row_ids, chosen=held)
