@@ -57,8 +57,13 @@ def mmd_test(rows: FloatArray, reference_n: int, current_n: int, *, rng: np.rand
 
 
 def gaussian_test(rows: FloatArray, reference_n: int, current_n: int) -> RowTest:
-    """Return the test of the Gaussian divergence of the leading 32 coordinates, from sums and sums of products."""
-    leading = np.ascontiguousarray(rows[:, :GAUSSIAN_DIMENSION].T)
+    """Return the test of the Gaussian divergence of the leading 32 coordinates, from sums and sums of products.
+
+    Rows are centred on their mean and, where they lie far out, divided by their root mean square: else the rounding of
+    their products would pass the covariance of a side that hardly varies, and leave it not positive definite.
+    """
+    centred = rows[:, :GAUSSIAN_DIMENSION] - rows[:, :GAUSSIAN_DIMENSION].mean(axis=0)
+    leading = np.ascontiguousarray(centred.T) / max(1.0, math.sqrt(float((centred**2).mean())))
     k = leading.shape[0]
     first, second = np.triu_indices(k)
     packed = np.zeros((k, k), dtype=np.int64)  # where the product of coordinates i and j stands in the feature sums

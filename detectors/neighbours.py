@@ -61,11 +61,15 @@ def _sides(reference: npt.ArrayLike, current: npt.ArrayLike) -> tuple[FloatArray
 
 
 def _whitened(before: FloatArray, now: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return both sides whitened by their pooled covariance: the divergence stays, balls fit the density better."""
+    """Return both sides whitened by their pooled covariance: the divergence stays, balls fit the density better.
+
+    Mean and covariance are of the pooled rows, whoever is who: else the test's balls would know the sides.
+    """
     if not before.shape[0] or not now.shape[0]:
         return before, now
-    centre = (before.mean(axis=0) + now.mean(axis=0)) / 2
-    pooled = np.concatenate([before, now]) - centre
+    pooled = np.concatenate([before, now])
+    centre = pooled.mean(axis=0)
+    pooled -= centre
     variances, directions = np.linalg.eigh(pooled.T @ pooled / pooled.shape[0])
     kept = variances > max(RELATIVE_FLOOR * variances[-1], RELATIVE_FLOOR**2 * (1 + float((centre**2).sum())))
     maps = directions[:, kept] / np.sqrt(variances[kept])

@@ -240,7 +240,7 @@ def family_test(observed: FloatArray, draw: Draw, *, weights: FloatArray, alpha:
         scores = scale.scores(statistics) + np.log(weights)
         return np.column_stack([statistics, scores.max(axis=1)])
 
-    enough = max(EXCEEDANCES, math.floor(alpha * (permutations + 1) + 1e-9))
+    enough = max(EXCEEDANCES, math.ceil(alpha * (permutations + 1) - 1e-9))
     actual = scored(observed[None, :])[0]
     null, exceeds = _sampled(actual, lambda count: scored(draw(count)), permutations=permutations, enough=enough)
     p_values = [_sequential_p(column, permutations=permutations, enough=enough) for column in exceeds.T]

@@ -12,7 +12,7 @@ from detectors.sketch import Sketch
 FALSE_DISCOVERIES = 0.05  # of the segments named, on average; the window's alpha has paid for its drift already
 MOST_SEGMENTS = 10
 MOST_PAIRED = 8  # attributes; more make more pairs of values than a verdict has time for
-PERMUTATIONS = 2999  # finds one drifted segment among 38; where all of 170 drifted, 9999 took 50 s and this a third
+PERMUTATIONS = 2999  # finds one drifted segment among 35; where all of 170 drifted, 9999 took 50 s and this a third
 
 Columns = dict[str, list[str | None]]
 

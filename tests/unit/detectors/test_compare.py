@@ -9,8 +9,8 @@ from detectors.attribution import cell_keywords, drift_scores
 from detectors.compare import EFFECTS, NOVELTY_SHARE, _shares_of_alpha, compare_sketches
 from detectors.errors import DetectorInputError
 from detectors.kl import gaussian_kl, js_divergence, kl_divergence
-from detectors.results import Comparison
-from detectors.sketch import Basis, Sketch, fit_basis, fold, merge
+from detectors.results import Comparison, TooLittleData
+from detectors.sketch import Basis, Sketch, fit_basis, fold, merge, without
 
 WIDTH = 48
 
@@ -176,6 +176,36 @@ def test_texts_that_narrow_and_widen_at_once_are_seen_by_the_spread_of_cosines(b
     nearer = [np.linalg.norm(sketch.rows.astype(float), axis=1) for sketch in (reference, current)]
     assert named["cosine_spread"].effect == pytest.approx(float(ks_2samp(*nearer).statistic), abs=1 / 32)
     assert EFFECTS["cosine_spread"].startswith("share of texts, at least")
+
+
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e8, 1e37])
+def test_texts_that_are_all_alike_and_far_from_the_baseline_are_judged(basis: Basis, far: float) -> None:
+    rng = np.random.default_rng(55)
+    usual = texts_like(rng, 200)
+    alike = np.repeat(usual[:1] + far * rng.normal(size=(1, WIDTH)), 150, axis=0)
+    for before, now in ((usual, alike), (np.repeat(usual[:1], 101, axis=0), alike)):
+        sides = fold(basis, before, row_ids=ids(len(before))), fold(basis, now, row_ids=ids(150, first=1000))
+        found = compare_sketches(*sides, alpha=0.05, rng=rng, permutations=199)
+        assert isinstance(found, Comparison)
+        gaussian = next(one for one in found.detectors if one.name == "kl_gaussian")
+        assert gaussian.p_value <= 0.01
+        assert gaussian.drift
+
+
+def test_one_text_immensely_far_out_is_no_drift_and_no_error(basis: Basis) -> None:
+    sides = [fold(basis, texts_like(np.random.default_rng(s), 200), row_ids=ids(200)) for s in (11, 12)]
+    one = fold(basis, np.full((1, WIDTH), 1e15), row_ids=ids(1, first=1000))
+    found = compare_sketches(sides[0], merge([sides[1], one]), alpha=0.05, rng=np.random.default_rng(0))
+    assert isinstance(found, Comparison)
+    assert not found.verdict.drift
+
+
+def test_a_reference_whose_sample_a_huge_window_has_displaced_is_too_little(basis: Basis) -> None:
+    few = fold(basis, texts_like(np.random.default_rng(56), 60), row_ids=ids(60))
+    huge = fold(basis, np.repeat(texts_like(np.random.default_rng(57), 1000), 100, axis=0), row_ids=ids(100_000, 60))
+    found = compare_sketches(without(merge([few, huge]), huge), huge, alpha=0.05, rng=np.random.default_rng(0))
+    assert isinstance(found, TooLittleData)
+    assert (found.reason, found.needed) == ("sampled reference texts", 50)
 
 
 def test_copies_of_a_text_that_differ_by_rounding_are_no_drift(basis: Basis) -> None:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from scipy.special import digamma
 from scipy.stats import kstest
 
@@ -32,6 +33,14 @@ def test_an_affine_map_leaves_the_ball_estimate() -> None:
     before, now, mix = rng.normal(size=(300, 4)), rng.normal(size=(250, 4)) + 0.5, rng.normal(size=(4, 4))
     plain, mapped = (_ball_kl(*_whitened(x, y), 5) for x, y in ((before, now), (before @ mix + 7, now @ mix + 7)))
     assert mapped == pytest.approx(plain, abs=1e-6)
+
+
+def test_the_space_of_the_balls_does_not_know_who_is_who() -> None:
+    rows = np.random.default_rng(5).normal(size=(200, 8))
+    order = np.random.default_rng(6).permutation(200)
+    dealt = np.empty_like(rows)
+    dealt[order] = np.concatenate(_whitened(rows[order][:180], rows[order][180:]))
+    assert pdist(dealt) == pytest.approx(pdist(np.concatenate(_whitened(rows[:180], rows[180:]))))
 
 
 def test_duplicates_and_constant_columns_never_give_nan() -> None:

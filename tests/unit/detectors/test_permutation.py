@@ -191,6 +191,20 @@ def test_stopping_early_decides_as_all_permutations_do() -> None:
     assert agreed == {True, False}
 
 
+def test_stopping_early_decides_as_all_do_where_alpha_allows_no_whole_number_of_exceedances() -> None:
+    # alpha (B + 1) = 50.5: exceedances 50 and 51 come at 1,005 and 1,009 of 1,009, so p of all is 52/1010 > .05
+    null = np.zeros(1009)
+    null[[*range(49), 1004, 1008]] = 9.0
+    values = iter([*np.random.default_rng(0).normal(size=200), *null])
+
+    def draw(count: int) -> FloatArray:
+        return np.array([[next(values)] for _ in range(count)])
+
+    found = family_test(np.array([5.0]), draw, weights=np.ones(1), alpha=0.05, permutations=1009)
+    assert found.p_value == found.tests[0].p_value == pytest.approx(51 / 1009)
+    assert not found.tests[0].drift
+
+
 def test_threshold_and_decision_agree_in_a_family() -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
