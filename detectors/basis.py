@@ -1,15 +1,18 @@
 """The basis a baseline fixes: projection, cells, random features, novelty and bin edges."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace
 from sklearn.cluster import KMeans
 
-from detectors.checks import FloatArray, IntArray, matrix
+from detectors.arrays import Array, placed
+from detectors.checks import FloatArray, matrix, placed_matrix
 from detectors.encoding import pack, unpack
 from detectors.errors import DetectorInputError
 from detectors.novelty import nearest_distances, novelty_edges
@@ -53,6 +56,7 @@ class Basis:
     of the projected rows it was fitted on, and the bin edges (b + 1,) of every one-dimensional quantity.
 
     Read from version 1 it has no sample and no edges but those of confidence; its sketches have empty histograms.
+    `project` and what reads its rows take numpy arrays or torch tensors and answer in kind, on the tensor's device.
     """
 
     mean: FloatArray
@@ -69,10 +73,13 @@ class Basis:
     unknown_share_edges: FloatArray
     truncated_edges: FloatArray
 
-    def project(self, embeddings: npt.ArrayLike) -> FloatArray:
-        """Return centred, whitened coordinates (n, k) of embeddings (n, d)."""
-        checked = matrix("embeddings", embeddings, columns=self.mean.size)
-        return np.asarray((checked - self.mean) @ self.components)
+    def project(self, embeddings: Any) -> Array:
+        """Return centred, whitened coordinates (n, k) of embeddings (n, d), float64 where the device has it.
+
+        Raises DetectorInputError naming rank, width, dtype or the entry that is not finite.
+        """
+        checked = placed_matrix("embeddings", embeddings, columns=self.mean.size)
+        return (checked - placed(self.mean, checked)) @ placed(self.components, checked)
 
     def embedding_of(self, rows: FloatArray) -> FloatArray:
         """Return the embeddings (n, d) that project to these rows (n, k) and lie within the kept components.
@@ -81,18 +88,20 @@ class Basis:
         """
         return np.asarray(self.mean + rows @ np.linalg.pinv(self.components))
 
-    def cell_of(self, rows: FloatArray) -> IntArray:
-        """Return the nearest centroid (n,) of projected rows (n, k)."""
-        squared = (self.centroids**2).sum(axis=1) - 2 * rows @ self.centroids.T
-        return np.asarray(squared.argmin(axis=1), dtype=np.int64)
+    def cell_of(self, rows: Array) -> Array:
+        """Return the nearest centroid (n,), int64, of projected rows (n, k)."""
+        xp, norms = array_namespace(rows), (self.centroids**2).sum(axis=1)
+        squared = placed(norms, rows) - 2 * rows @ placed(self.centroids.T, rows)
+        return xp.astype(xp.argmin(squared, axis=1), xp.int64)
 
-    def feature_map(self, rows: FloatArray) -> FloatArray:
+    def feature_map(self, rows: Array) -> Array:
         """Return random Fourier features (n, r) of projected rows. Source: Rahimi & Recht 2007, Algorithm 1."""
-        return np.asarray(np.sqrt(2 / self.offsets.size) * np.cos(rows @ self.features + self.offsets))
+        angles = rows @ placed(self.features, rows) + placed(self.offsets, rows)
+        return math.sqrt(2 / self.offsets.size) * array_namespace(rows).cos(angles)
 
-    def novelty_of(self, rows: FloatArray) -> FloatArray:
+    def novelty_of(self, rows: Array) -> Array:
         """Return how far projected rows (n, k) lie from the nearest fitted ones, (n,); NaN without a sample."""
-        return nearest_distances(self.sample.astype(np.float64), rows)
+        return nearest_distances(placed(self.sample, rows), rows)
 
     def edges_of(self, quantity: str) -> FloatArray:
         """Return the bin edges (b + 1,) of one of QUANTITIES; none for those that version 1 lacked."""

@@ -1,8 +1,12 @@
 """All array validation: inside the room arrays are trusted."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace
 
+from detectors.arrays import Array, as_array, widest
 from detectors.errors import DetectorInputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -16,24 +20,35 @@ def matrix(name: str, values: npt.ArrayLike, *, columns: int | None = None) -> F
 
     Raises DetectorInputError naming rank, width or entry.
     """
-    array = np.asarray(values)
+    checked: FloatArray = placed_matrix(name, np.asarray(values), columns=columns)
+    return checked
+
+
+def placed_matrix(name: str, values: Any, *, columns: int | None = None) -> Array:
+    """Return what `matrix` does, a torch tensor on the device it came on: float32 where that has no float64."""
+    array = as_array(values)
+    shape = tuple(array.shape)
     if array.ndim != 2:
-        raise DetectorInputError(f"{name} must be 2-D, got shape {array.shape}")
-    if array.dtype.kind not in "fiu":
+        raise DetectorInputError(f"{name} must be 2-D, got shape {shape}")
+    if getattr(array, "requires_grad", False):
+        raise DetectorInputError(f"{name} tracks gradients: pass it detached")
+    xp = array_namespace(array)
+    if not xp.isdtype(array.dtype, ("real floating", "integral")):
         raise DetectorInputError(f"{name} must be numeric, got dtype {array.dtype}")
-    if array.shape[1] == 0:
-        raise DetectorInputError(f"{name} must have at least one column, got shape {array.shape}")
-    if columns is not None and array.shape[1] != columns:
-        raise DetectorInputError(f"{name} must have {columns} columns, got {array.shape[1]}")
-    return within_float32(name, array.astype(np.float64))
+    if shape[1] == 0:
+        raise DetectorInputError(f"{name} must have at least one column, got shape {shape}")
+    if columns is not None and shape[1] != columns:
+        raise DetectorInputError(f"{name} must have {columns} columns, got {shape[1]}")
+    return within_float32(name, xp.astype(array, widest(array)))
 
 
-def within_float32(name: str, values: FloatArray) -> FloatArray:
+def within_float32(name: str, values: Array) -> Array:
     """Return a matrix (n, d) whose entries are finite in float32. Raises DetectorInputError naming the first other."""
-    held = np.abs(values) <= LARGEST
-    if not held.all():
-        row, column = np.argwhere(~held)[0]
-        found = values[row, column]
+    xp = array_namespace(values)
+    held = xp.abs(values) <= LARGEST
+    if not bool(xp.all(held)):
+        row, column = (int(index[0]) for index in xp.nonzero(~held))
+        found = float(values[row, column])
         beyond = ", beyond the range of float32" if np.isfinite(found) else ""
         raise DetectorInputError(f"{name}[{row}, {column}] is {found}{beyond}")
     return values

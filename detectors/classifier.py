@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detectors.arrays import Array, host
 from detectors.checks import FloatArray
 from detectors.errors import DetectorInputError
 from detectors.permutation import dealt_in_blocks, p_value
 from detectors.results import TooLittleData
-from detectors.samples import Array, Samples, host, pooled_samples, sampled_distances
+from detectors.samples import Samples, pooled_samples, sampled_distances
 
 MINIMUM = 50
 FOLDS = 5

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from detectors.arrays import Array, host
 from detectors.checks import FloatArray, IntArray
 from detectors.permutation import dealt
-from detectors.samples import Array, Samples, host
+from detectors.samples import Samples
 
 TILE_ROWS = 800  # a float32 tile is then 2.5 MB and stays in the processor's cache
 

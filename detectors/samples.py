@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj, to_device
+from array_api_compat import array_namespace, is_array_api_obj
 from scipy.spatial.distance import pdist
 
+from detectors.arrays import Array, host, placed
 from detectors.checks import FloatArray
 from detectors.errors import DetectorInputError
 from detectors.results import TooLittleData
@@ -15,8 +16,6 @@ DISTANCE_ROWS = 300
 COVARIANCE_ROWS = 4096
 STRIP_ROWS = 512  # taken to float64 at a time
 WHITENING_RIDGE = 0.1  # of the mean variance, times columns per row: the fewer the rows, the less is whitened
-
-Array = Any  # a numpy array or a torch tensor: no type covers both
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,7 @@ class Samples:
 
     def here(self, values: Any, *, dtype: Any = None) -> Array:
         """Return numpy values as an array of the rows' kind on their device (their dtype unless another is named)."""
-        made = self.xp.asarray(values, dtype=dtype or self.rows.dtype)
-        return to_device(made, self.rows.device)
+        return placed(values, self.rows, dtype=dtype)
 
 
 def pooled_samples(reference: Any, current: Any, *, minimum: int) -> Samples | TooLittleData:
@@ -111,11 +109,6 @@ def sampled_distances(samples: Samples, *, rng: np.random.Generator) -> FloatArr
     distances = pdist(host(samples.xp.take(samples.rows, index, axis=0)))
     apart = distances[distances > 0]
     return apart if apart.size else np.ones(1)
-
-
-def host(values: Array) -> FloatArray:
-    """Return values as a float64 numpy array."""
-    return np.asarray(to_device(values, "cpu"), dtype=np.float64)
 
 
 def _checked(name: str, values: Any) -> Array:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace
 
+from detectors.arrays import Array, host, summed, taken
 from detectors.basis import Basis, fit_basis
 from detectors.checks import FloatArray, IntArray, within_float32
 from detectors.encoding import pack, unpack
@@ -94,7 +96,7 @@ def empty_sketch(basis: Basis) -> Sketch:
 
 def fold(
     basis: Basis,
-    embeddings: npt.ArrayLike,
+    embeddings: Any,
     *,
     row_ids: IntArray,
     classes: IntArray | None = None,
@@ -106,6 +108,9 @@ def fold(
 ) -> Sketch:
     """Fold embeddings (n, d) into a sketch; classes are indexes into basis.classes (-1 unknown, len: other).
 
+    Embeddings are a numpy array (or nested lists) or a torch tensor. A tensor's linear algebra runs where it lies, in
+    float64 where that device has it: sums, the sampled rows, and each row's cell and novelty come to the host, and no
+    count or verdict is another than numpy's but for rows within rounding of an edge.
     One value per row, NaN where unknown: confidences in [0, 1], entropies in nats, token_lengths, unknown_shares (of
     tokens that are unknown or byte fallback) in [0, 1], truncated 0 or 1. Raises DetectorInputError otherwise.
     """
@@ -114,7 +119,7 @@ def fold(
     ids = np.asarray(row_ids, dtype=np.int64)
     if ids.shape != (n,):
         raise DetectorInputError(f"row_ids must be one per row, got {ids.shape} for {n} rows")
-    novelties = basis.novelty_of(rows)
+    novelties = host(basis.novelty_of(rows))
     given: dict[str, npt.ArrayLike | None] = {
         "confidence": confidences,
         "novelty": novelties,
@@ -124,17 +129,17 @@ def fold(
         "truncated": truncated,
     }
     bins = np.column_stack([_bins(basis.edges_of(name), name, given[name], n=n) for name in QUANTITIES])
-    cells, known = basis.cell_of(rows), _classes(basis, classes, n)
+    cells, known = host(basis.cell_of(rows), dtype=np.int64), _classes(basis, classes, n)
     kept = _bottom(ids)
     return Sketch(
         basis_digest=basis.digest(),
         n=n,
-        total=rows.sum(axis=0),
-        outer=rows.T @ rows,
+        total=summed(_total, rows),
+        outer=summed(lambda strip: strip.T @ strip, rows),
         cell_counts=np.bincount(cells, minlength=basis.centroids.shape[0]).astype(np.int64),
         class_counts=np.bincount(known[known >= 0], minlength=len(basis.classes) + 1).astype(np.int64),
-        feature_total=basis.feature_map(rows).sum(axis=0),
-        rows=rows[kept].astype(np.float32),
+        feature_total=summed(lambda strip: _total(basis.feature_map(strip)), rows),
+        rows=host(taken(rows, kept), dtype=np.float32),
         row_ids=ids[kept],
         row_cells=cells[kept],
         row_confidences=_row_confidences(confidences, n)[kept],
@@ -146,6 +151,10 @@ def fold(
             for position, name in enumerate(QUANTITIES)
         },
     )
+
+
+def _total(rows: Array) -> Array:
+    return array_namespace(rows).sum(rows, axis=0)
 
 
 def _classes(basis: Basis, classes: IntArray | None, n: int) -> IntArray:
