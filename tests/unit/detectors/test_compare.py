@@ -83,7 +83,7 @@ def test_changed_predictions_are_found_although_texts_are_alike(basis: Basis) ->
         (np.zeros(5), "2-D, got shape"),
         (np.full((60, 3), np.nan), r"\[0, 0\] is nan"),
         (np.ones((60, 3)), "all the same"),
-        (np.ones((6, 3)), "at least 50"),
+        (np.ones((6, 3)), "at least 25"),
         (np.array([["a"] * 3] * 60), "numeric"),
     ],
 )
