@@ -151,7 +151,7 @@ def judge(
     """Compare a window with its baseline and name what moved.
 
     The tokenizer check and the comparison share `alpha` evenly, so that the whole verdict keeps it under any
-    dependence. `calibrate` turns the comparison's
+    dependence; its p-value is at most `alpha` just where one of them drifts. `calibrate` turns the comparison's
     p-value and answer into the alarm of a stream; a wrong tokenizer alarms whatever it says. A drift that
     changes less than `floor` of the texts is "significant but small".
     """
@@ -171,8 +171,10 @@ def judge(
     )
     if isinstance(compared, TooLittleData):
         return _without_comparison(inputs, found, compared, alpha=alpha)
-    p_values = [compared.verdict.p_value, *(result.p_value for result in found)]
-    p_value = min(1.0, len(p_values) * min(p_values))
+    levels = [(compared.verdict.p_value, compared.verdict.alpha), *((result.p_value, share) for result in found)]
+    p_value = min(1.0, *(p * (alpha / level) for p, level in levels))  # on the scale of alpha, whatever its part of it
+    if any(p <= level for p, level in levels):
+        p_value = min(p_value, alpha)  # past rounding
     wrong_tokens = any(result.drift for result in found)
     alarm = None if calibrate is None else calibrate(compared.verdict.p_value, compared.verdict.drift)
     drift = wrong_tokens or (compared.verdict.drift if alarm is None else alarm.drift)
