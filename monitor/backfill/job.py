@@ -17,7 +17,7 @@ from monitor import store
 from monitor.backfill.engines import ENGINES
 from monitor.backfill.kernel import KERNEL
 from monitor.backfill.shards import ROWS_PER_SHARD, Shard, choose_fitted, cut_shards
-from monitor.backfill.sources import absolute, find_sources
+from monitor.backfill.sources import absolute, find_sources, public
 from monitor.backfill.worker import FIT, Answer, Setup, fit_task, read_answer, shard_task
 from monitor.clock import Clock, SystemClock
 from monitor.errors import InputError, TooLittleData
@@ -54,7 +54,12 @@ class Request:
     @property
     def run(self) -> str:
         """What the manifest knows this work by: the same inputs and model go on where they stopped."""
-        return _digest([sorted(absolute(one) for one in self.inputs), self.model.reference])
+        return _digest([sorted(public(absolute(one)) for one in self.inputs), self.model.reference])
+
+    @property
+    def shown_inputs(self) -> str:
+        """The inputs for a message, without secrets."""
+        return ", ".join(public(one) for one in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def backfill(
     require_writable(request.out)
     shards = cut_shards(find_sources(request.inputs), rows_per_shard=request.rows_per_shard)
     if not shards:
-        raise TooLittleData(f"{', '.join(request.inputs)}: no rows")
+        raise TooLittleData(f"{request.shown_inputs}: no rows")
     book = _Book(engine, request.run, clock or SystemClock())
     if request.restart:
         book.forget()
@@ -127,7 +132,7 @@ def backfill(
     sketch = _merged(book.payload(shard.key, kernel) for shard in shards)
     counts, rejects = _summed(shards, done, fitted)
     if not sketch.n:
-        raise TooLittleData(f"{', '.join(request.inputs)}: no row could be folded, {counts['rejected']} were refused")
+        raise TooLittleData(f"{request.shown_inputs}: no row could be folded, {counts['rejected']} were refused")
     written = replace(frame, sketch=sketch, counts=counts)
     try:
         write_whole(request.out, written.to_bytes())
@@ -265,12 +270,13 @@ def _summed(
     rejects: list[tuple[str, int, str]] = []
     if fitted is not None:
         totals.update(fitted.counts)
+        names = sorted({shard.name for shard in shards if shard.fitted}, key=len, reverse=True)
         for row, reason in fitted.rejects:
-            uri, _, said = reason.partition(": ")
-            rejects.append((uri, row, said))
+            name = next(one for one in names if reason.startswith(f"{one}: "))
+            rejects.append((name, row, reason.removeprefix(f"{name}: ")))
     for shard in shards:
         totals.update(done[shard.key].counts)
-        rejects += [(shard.uri, row, reason) for row, reason in done[shard.key].rejects]
+        rejects += [(shard.name, row, reason) for row, reason in done[shard.key].rejects]
     return dict(sorted(totals.items())), tuple(sorted(rejects)[:LISTED])
 
 

@@ -128,7 +128,7 @@ class _Window:
     """Checked rows on their way into a batch."""
 
     def __init__(self, shard: Shard) -> None:
-        self._shard = shard
+        self._shard, self._name = shard, shard.name
         self.texts: list[str] = []
         self._clear()
 
@@ -152,7 +152,7 @@ class _Window:
             scores = _scores(record.get("scores"))
             confidence = self._read(read_confidence, row, record.get("confidence"))
         except (InputError, ValueError) as error:
-            rejects.add(row + 1, str(error).removeprefix(f"{self._shard.uri}: row {row + 1}: "))
+            rejects.add(row + 1, str(error).removeprefix(f"{self._name}: row {row + 1}: "))
             return
         if confidence is None:
             confidence = confidence_of(label, scores)
@@ -165,7 +165,7 @@ class _Window:
         self._characters += len(text or "") + len(pair or "")
 
     def _read(self, read: Any, row: int, value: Any) -> Any:
-        return None if value is None else read(self._shard.uri, row + 1, value)
+        return None if value is None else read(self._name, row + 1, value)
 
     def is_full(self) -> bool:
         return len(self.texts) >= WINDOW_ROWS or self._characters >= WINDOW_CHARACTERS
@@ -175,7 +175,7 @@ class _Window:
         has = set(self._shard.columns)
         taken = TextBatch(
             texts=self.texts,
-            row_ids=row_ids(self._shard.uri, np.array(self._rows, dtype=np.int64)),
+            row_ids=row_ids(self._name, np.array(self._rows, dtype=np.int64)),
             pairs=self._pairs if "text_pair" in has else None,
             labels=self._labels if "prediction" in has else None,
             confidences=np.array(self._confidences) if has & {"confidence", "scores"} else None,

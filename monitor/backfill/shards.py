@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monitor.backfill.sources import Source, open_filesystem, read_failed
+from monitor.backfill.sources import Source, open_filesystem, public, read_failed
 from monitor.errors import InputError
 
 ROWS_PER_SHARD = 100_000
@@ -37,9 +37,14 @@ class Shard:
     fitted: tuple[int, ...] = ()
 
     @property
+    def name(self) -> str:
+        """The URI without its secrets, for messages, ids and the manifest."""
+        return public(self.uri)
+
+    @property
     def key(self) -> str:
         """What the manifest knows this shard by."""
-        return f"{self.uri}#{self.first_row}+{self.rows}@{self.written}"
+        return f"{self.name}#{self.first_row}+{self.rows}@{self.written}"
 
     def to_json(self) -> str:
         """Return the form that any engine carries."""
@@ -64,7 +69,7 @@ def cut_shards(sources: Sequence[Source], *, rows_per_shard: int = ROWS_PER_SHAR
     for source, (columns, _) in zip(sources, footers, strict=True):
         if set(columns) != set(footers[0][0]):
             odd = min(set(columns) ^ set(footers[0][0]))
-            raise InputError(f"{sources[0].uri} and {source.uri} must both have a column {odd} or neither")
+            raise InputError(f"{sources[0].name} and {source.name} must both have a column {odd} or neither")
     return [
         shard
         for source, (columns, groups) in zip(sources, footers, strict=True)
@@ -80,14 +85,17 @@ def _read_footer(source: Source) -> tuple[tuple[str, ...], list[int]]:
             schema = file.schema_arrow
             groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     except pa.ArrowInvalid as error:
-        raise InputError(f"{source.uri}: not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{source.name}: not readable Parquet ({' '.join(str(error).split())[:200]})") from None
     except OSError as error:
         raise read_failed(source.uri, error) from None
     if "text" not in schema.names:
-        raise InputError(f"{source.uri}: no column text; it has {', '.join(schema.names[:20]) or 'none'}")
+        raise InputError(f"{source.name}: no column text; it has {', '.join(schema.names[:20]) or 'none'}")
+    for name in COLUMNS:
+        if schema.names.count(name) > 1:
+            raise InputError(f"{source.name}: column {name} stands there {schema.names.count(name)} times")
     for name in {"text", "text_pair"} & set(schema.names):
         if not _is_text(schema.field(name).type):
-            raise InputError(f"{source.uri}: column {name} must hold strings, got {schema.field(name).type}")
+            raise InputError(f"{source.name}: column {name} must hold strings, got {schema.field(name).type}")
     return tuple(name for name in COLUMNS if name in schema.names), groups
 
 

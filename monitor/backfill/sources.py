@@ -15,6 +15,8 @@ from monitor.errors import InputError, TryAgainLater
 SUFFIX = ".parquet"
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # how the object stores' own failures begin, which a second try may mend; anything else is the file's fault
+_PASSWORD = re.compile(r"://[^/?#@\s]*:[^/?#@\s]*@")
+_SECRET_OPTION = re.compile(r"((?:^|&)[^=&]*(?:key|secret|token|password|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
 _STORE_FAILURES = ("AWS Error", "google::cloud", "Google Cloud", "Curl")
 
 
@@ -26,6 +28,11 @@ class Source:
     size_bytes: int
     modified_ns: int
 
+    @property
+    def name(self) -> str:
+        """The URI without its secrets, for messages."""
+        return public(self.uri)
+
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
     """Return the Parquet files of all inputs by name, each once.
@@ -34,9 +41,13 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for given in inputs:
-        sources = _remote(given) if is_uri(given) else _local(given)
+        try:
+            sources = _remote(given) if is_uri(given) else _local(given)
+        except OSError as error:
+            raise read_failed(given, error) from None
+        _require_unicode(given, *(source.uri for source in sources))
         if not sources:
-            raise InputError(f"{given}: no {SUFFIX} file there")
+            raise InputError(f"{public(given)}: no {SUFFIX} file there")
         found |= {source.uri: source for source in sources}
     return [found[uri] for uri in sorted(found)]
 
@@ -44,6 +55,26 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
 def is_uri(given: str) -> bool:
     """Whether an input names a storage, such as s3://bucket/folder."""
     return _URI.match(given) is not None
+
+
+def public(uri: str) -> str:
+    """Return a URI without its password and the values of options that name a secret; a path as it is.
+
+    >>> public("s3://id:secret@bucket/x?region=eu&session_token=abc")
+    's3://***@bucket/x?region=eu&session_token=***'
+    """
+    if not is_uri(uri):
+        return uri
+    address, mark, options = uri.partition("?")
+    return _PASSWORD.sub("://***@", address, count=1) + mark + _SECRET_OPTION.sub(r"\1***", options)
+
+
+def _require_unicode(*paths: str) -> None:
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{path!a} is no UTF-8; rename it, so that the database can hold its name") from None
 
 
 def absolute(given: str) -> str:
@@ -64,8 +95,10 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
         return _by_fsspec(uri)
     except (pa.ArrowInvalid, ValueError) as error:
         if "Unrecognized filesystem" not in str(error):
-            raise InputError(f"{uri}: {_one_line(error)}") from None
+            raise InputError(f"{public(uri)}: {_one_line(error)}") from None
         return _by_fsspec(uri)
+    except OSError as error:  # libhdfs that is not there
+        raise read_failed(uri, error) from None
     return filesystem, str(path)
 
 
@@ -74,11 +107,13 @@ def _by_fsspec(uri: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise InputError(f"{uri}: fsspec is not installed; {remedy}") from None
+        raise InputError(f"{public(uri)}: fsspec is not installed; {remedy}") from None
     try:
         filesystem, path = url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{uri}: {_one_line(error)}; {remedy}") from None
+        raise InputError(f"{public(uri)}: {_one_line(error)}; {remedy}") from None
+    except OSError as error:
+        raise read_failed(uri, error) from None
     return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(filesystem)), path
 
 
@@ -114,15 +149,12 @@ def _remote(given: str) -> list[Source]:
     base = re.split(r"[*\[]", path, maxsplit=1)[0].rpartition("/")[0] if pattern else path
     options = f"?{query}" if query else ""
     filesystem, root = open_filesystem(f"{scheme}://{base}{options}")
-    try:
-        (info,) = filesystem.get_file_info([root])
-        if info.type == arrow_fs.FileType.File:
-            return [_described(f"{scheme}://{path}{options}", info)]
-        if info.type == arrow_fs.FileType.NotFound:
-            raise InputError(f"{given}: no such file or folder")
-        listed = filesystem.get_file_info(arrow_fs.FileSelector(root, recursive=True))
-    except OSError as error:
-        raise read_failed(given, error) from None
+    (info,) = filesystem.get_file_info([root])
+    if info.type == arrow_fs.FileType.File:
+        return [_described(f"{scheme}://{path}{options}", info)]
+    if info.type == arrow_fs.FileType.NotFound:
+        raise InputError(f"{public(given)}: no such file or folder")
+    listed = filesystem.get_file_info(arrow_fs.FileSelector(root, recursive=True))
     inside = {one.path.removeprefix(root).lstrip("/"): one for one in listed if one.type == arrow_fs.FileType.File}
     wanted = _matcher(path.removeprefix(base).lstrip("/")) if pattern else re.compile(r".*")
     return [
@@ -150,7 +182,7 @@ def _matcher(pattern: str) -> re.Pattern[str]:
 
 def read_failed(uri: str, error: OSError) -> InputError | TryAgainLater:
     """Return what to tell of a read that failed: an object store that does not answer is for later."""
-    said = f"{uri}: {error.strerror or _one_line(error)}"
+    said = f"{public(uri)}: {error.strerror or _one_line(error)}"
     return TryAgainLater(f"{said}; run the same command again to go on") if is_passing(error) else InputError(said)
 
 
@@ -160,4 +192,4 @@ def is_passing(error: OSError) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(_PASSWORD.sub("://***@", str(error)).split())[:200]

@@ -178,7 +178,7 @@ def _fit(shards: Sequence[Shard], model: LoadedModel, *, seed: int, advance: Adv
                         advance(len(batch.texts))
             except UnreadableShard as error:
                 rejects.add(shard.first_row + 1, str(error), rows=len(shard.fitted))
-            first_rejects.extend((row, f"{shard.uri}: {reason}") for row, reason in rejects.listed[known:])
+            first_rejects.extend((row, f"{shard.name}: {reason}") for row, reason in rejects.listed[known:])
 
     try:
         basis, texts = fit_on(batches(), model.encoder, seed=seed)

@@ -70,3 +70,19 @@ def test_a_wrong_file_is_named_before_any_work(
     with pytest.raises(InputError, match=said) as caught:
         cut_shards(find_sources([str(tmp_path)]))
     assert "b.parquet" in str(caught.value)
+
+
+def test_the_key_of_a_shard_holds_no_password_and_does_not_depend_on_it() -> None:
+    one, other = (
+        _cut(Source(f"s3://id:{secret}@bucket/x", 1, 1), ("text",), [5], rows_per_shard=9)[0]
+        for secret in ("hush", "quiet")
+    )
+    assert one.key == other.key == "s3://***@bucket/x#0+5@1-1"
+    assert Shard.from_json(one.to_json()).uri == "s3://id:hush@bucket/x"
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet: column text stands there 2 times"):
+        cut_shards(find_sources([str(tmp_path)]))

@@ -1,11 +1,12 @@
 """Finding Parquet files: folders, globs, URIs, and one line for what is not there."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from monitor.backfill.sources import find_sources
+from monitor.backfill.sources import find_sources, public
 from monitor.errors import InputError, TryAgainLater
 
 
@@ -87,3 +88,44 @@ def test_uris_are_listed_by_folder_and_by_glob() -> None:
         assert [one.uri for one in find_sources(["memory://logs/c.parquet"])] == every[:1]
     finally:
         memory.rm("/logs", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://id:hush@bucket/x?region=eu&secret_key=hush", "s3://***@bucket/x?region=eu&secret_key=***"),
+        ("abfs://container@account/x?sig=hush", "abfs://container@account/x?sig=***"),
+        ("s3://host:9000/a:b@c/x&key=1", "s3://host:9000/a:b@c/x&key=1"),
+        ("/logs/a:b@c/x?key=1", "/logs/a:b@c/x?key=1"),
+    ],
+)
+def test_secrets_of_a_uri_are_left_out_and_nothing_else(given: str, shown: str) -> None:
+    assert public(given) == shown
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "nostorage://id:hush@bucket/x",
+        "s3://id:hush@bucket:port/x",
+        "ftp://id:hush@127.0.0.1:1/x",
+        "s3://id:hush@bucket/x?region=eu&endpoint_override=127.0.0.1:9&scheme=http",
+        "file://id:hush@nowhere/x",
+    ],
+)
+def test_no_error_tells_a_password(given: str) -> None:
+    with pytest.raises((InputError, TryAgainLater)) as caught:
+        find_sources([given])
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["x" * 300, "hdfs://nowhere:1/x"])
+def test_a_path_or_storage_that_the_system_refuses_is_named(given: str) -> None:
+    with pytest.raises(InputError, match=given):
+        find_sources([given])
+
+
+def test_a_name_that_no_database_can_hold_is_refused(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet")).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"udcff.parquet' is no UTF-8"):
+        find_sources([str(tmp_path)])

@@ -91,6 +91,19 @@ def test_the_answer_has_its_shape_and_a_poison_row_stops_nothing(
     assert Path("again.sketch").read_bytes() == Path("o.sketch").read_bytes()
 
 
+def test_a_row_refused_for_the_basis_is_told_by_its_file_also_where_the_path_has_a_colon(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "night: of the 1st"
+    folder.mkdir()
+    write(folder / "a b.parquet", 200, confidence=[2.0, *[0.5] * 98, 2.0, 2.0, *[0.5] * 98, 2.0])
+    assert run(folder, str(folder / "o ut.sketch"), "--json") == 0
+    rejects = json.loads(capsys.readouterr().out)["rejects"]
+    assert [one["row"] for one in rejects] == [1, 100, 101, 200]
+    assert {one["file"] for one in rejects} == {str(folder / "a b.parquet")}
+    assert {one["reason"] for one in rejects} == {"field confidence must lie in [0, 1], got 2.0"}
+
+
 def test_shards_merge_to_what_one_shard_gives(run: Callable[..., int], tmp_path: Path) -> None:
     before, now = write(tmp_path / "a.parquet", 400), write(tmp_path / "b.parquet", 300, seed=1)
     assert run(before, "before.sketch") == 0
