@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,11 +43,21 @@ def unpack(magic: bytes, payload: bytes) -> tuple[dict[str, Any], dict[str, npt.
         raise DetectorInputError(f"{kind} version {version} is not known to this version, which reads {known}")
     if hashlib.sha256(payload[:-DIGEST]).digest() != payload[-DIGEST:]:
         raise DetectorInputError(f"{kind} of {len(payload)} bytes is corrupted: its digest does not match")
+    try:
+        return _laid_out(payload)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DetectorInputError(f"{kind} of {len(payload)} bytes is laid out wrongly ({error})") from None
+
+
+def _laid_out(payload: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return header and arrays; the digest proves that nothing was changed, not that this program wrote it."""
     end = 10 + int.from_bytes(payload[6:10], "little")
     document = json.loads(payload[10:end])
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, dtype, shape in document["arrays"]:
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
+        if np.dtype(dtype).kind not in "iuf" or min(shape, default=0) < 0:
+            raise ValueError(f"array {name}: {dtype} {shape}")
         arrays[name] = np.frombuffer(payload, dtype=dtype, count=count, offset=end).reshape(shape)
         end += count * np.dtype(dtype).itemsize
-    return document["header"], arrays
+    return dict(document["header"]), arrays

@@ -9,7 +9,7 @@ import numpy as np
 
 from detectors.encoding import pack, unpack
 from detectors.errors import DetectorInputError
-from detectors.sketch import Basis, Sketch
+from detectors.sketch import UNKNOWN, Basis, Sketch, empty_sketch
 from monitor.errors import InputError
 
 MAGIC = b"DWSF"
@@ -56,12 +56,56 @@ class SketchFile:
         """Read the binary form. Raises DetectorInputError for corrupted or foreign bytes."""
         header, arrays = unpack(MAGIC, payload)
         parts = {name: array.tobytes() for name, array in arrays.items()}
-        return cls(
-            **header,
-            basis=Basis.from_bytes(parts["basis"]),
-            sketch=Sketch.from_bytes(parts["sketch"]),
-            reference=Sketch.from_bytes(parts["reference"]) if "reference" in parts else None,
-        )
+        try:
+            found = cls(
+                **header,
+                basis=Basis.from_bytes(parts["basis"]),
+                sketch=Sketch.from_bytes(parts["sketch"]),
+                reference=Sketch.from_bytes(parts["reference"]) if "reference" in parts else None,
+            )
+            _require_whole(found)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            raise DetectorInputError(f"no whole sketch file ({error})") from None
+        return found
+
+
+def _require_whole(file: SketchFile) -> None:
+    """Raise ValueError or TypeError unless the parts belong together: whoever wrote the file, it can be compared."""
+    for name in ("model", "version", "model_digest", "tokenizer_digest", "numeric_mode"):
+        if not isinstance(getattr(file, name), str):
+            raise TypeError(f"{name} is {getattr(file, name)!r:.80}")
+    if not all(isinstance(count, int) for count in file.counts.values()):
+        raise TypeError("counts are whole numbers")
+    fitted = {name: getattr(file.basis, name) for name in Basis.__dataclass_fields__ if name != "classes"}
+    if not all(np.isfinite(array[:-1] if name.endswith("_edges") else array).all() for name, array in fitted.items()):
+        raise ValueError("the basis is not finite")
+    like = empty_sketch(file.basis)
+    for sketch in (file.sketch, *([] if file.reference is None else [file.reference])):
+        if sketch.basis_digest != like.basis_digest:
+            raise ValueError(f"basis {like.basis_digest}, sketch of {sketch.basis_digest}")
+        _require_like(sketch, like)
+
+
+def _require_like(sketch: Sketch, like: Sketch) -> None:
+    """Raise ValueError or TypeError unless a sketch has the arrays of the basis's empty one, with rows."""
+    if not isinstance(sketch.n, int) or sketch.n < 0:
+        raise ValueError(f"a sketch of {sketch.n!r:.80} rows")
+    sampled = sketch.rows.shape[0]
+    for name in Sketch.__dataclass_fields__:
+        found, wanted = getattr(sketch, name), getattr(like, name)
+        if not isinstance(wanted, np.ndarray):
+            continue
+        shape = (sampled, *wanted.shape[1:]) if name.startswith("row") else wanted.shape
+        if found.shape != shape or found.dtype.kind != wanted.dtype.kind:
+            raise ValueError(f"{name} is {found.dtype} {found.shape}, {wanted.dtype} {shape} was expected")
+    whole = all(np.isfinite(one).all() for one in (sketch.total, sketch.outer, sketch.feature_total, sketch.rows))
+    cells = sketch.cell_counts
+    if not whole or cells.min(initial=0) < 0 or cells.sum() != sketch.n or sampled > sketch.n:
+        raise ValueError(f"{sketch.n} rows do not agree with their sums and counts")
+    for name, size in (("row_cells", cells.size), ("row_classes", like.class_counts.size)):
+        indexes = getattr(sketch, name)
+        if indexes.min(initial=0) < UNKNOWN or indexes.max(initial=0) >= size:
+            raise ValueError(f"{name} must lie in [{UNKNOWN}, {size - 1}]")
 
 
 def read_sketch_file(path: Path) -> SketchFile:
