@@ -1,5 +1,6 @@
 """`driftwarden embed`: a file of texts into an array of vectors, streamed, and resumed where it stopped."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from monitor.errors import InputError
+from monitor.errors import InputError, TryAgainLater
 from monitor.files import require_writable, write_failed, write_whole
 from monitor.ingest import Progress
 from monitor.models import LoadedModel
@@ -46,6 +47,7 @@ class Done:
     tokens: int = 0
     truncated: int = 0
     nonfinite: int = 0
+    digest: str = ""  # of these rows as they were stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def embed_file(
     """Write the vectors (rows, d) of a file's texts, one a row and in its order.
 
     They gather in OUT.partial, and OUT.partial.json tells how far: after any end the same call goes on there, and
-    writes the same bytes. Raises InputError when what is there was begun with another input, model or numeric mode.
+    writes the same bytes. Raises InputError when what is there was begun with another input, model or numeric mode,
+    TryAgainLater while another process writes there.
     """
     started = time.monotonic()
     identity = Identity(
@@ -123,53 +126,85 @@ def embed_file(
         dimension=int(model.encoder.encode([]).vectors.shape[1]),
     )
     partial, book = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
-    done = _kept(partial, book, identity)
-    resumed = done.rows
-    with _telling(out), partial.open("r+b" if resumed else "wb") as stream:
+    with _telling(out), _alone(partial) as stream:
+        done, content = _kept(stream, book, identity)
+        resumed = done.rows
         _position(stream, identity, done)
         for texts, pairs in _windows(path, skip=resumed):
             encoded = model.encoder.encode(texts, pairs if scanned.pairs else None)
-            stream.write(_stored(encoded.vectors, identity, first=done.rows).tobytes())
+            stored = _stored(encoded.vectors, identity, first=done.rows).tobytes()
+            stream.write(stored)
+            content.update(stored)
             done.rows += len(texts)
             done.tokens += int(encoded.token_counts.sum())
             done.truncated += int(encoded.truncated.sum())
             done.nonfinite += int((~encoded.finite).sum())
+            done.digest = content.hexdigest()
             _keep(stream, book, identity, done)
             if progress is not None:
                 progress(done.rows - resumed, scanned.rows - resumed)
-        if done.rows != scanned.rows:
-            raise InputError(f"{path} changed while it was read: {done.rows} rows instead of {scanned.rows}")
-    with _telling(out):
+        if done.rows != scanned.rows or _digest(path) != scanned.digest:
+            raise InputError(f"{path} changed while it was read: delete {partial} and run the same command again")
+        _make_last(stream)
         partial.replace(out)
-    with suppress(OSError):
-        book.unlink()
+        with suppress(OSError):
+            book.unlink()
     return EmbeddedFile(out, identity, done, resumed, time.monotonic() - started)
 
 
 def _digest(path: Path) -> str:
-    found = hashlib.blake2b(digest_size=16)
+    found = _new_hash()
     with path.open("rb") as stream:
         while block := stream.read(READ_BYTES):
             found.update(block)
     return f"blake2b:{found.hexdigest()}"
 
 
-def _kept(partial: Path, book: Path, identity: Identity) -> Done:
-    """Return how far an earlier call came; nothing where there was none."""
+@contextmanager
+def _alone(partial: Path) -> Iterator[BinaryIO]:
+    """Open the half-written array, or a new one, for this process alone."""
+    with partial.open("a+b"):  # makes it, and never cuts what another process has written
+        pass
+    with partial.open("r+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TryAgainLater(f"another process writes {partial} now") from None
+        if not os.path.samestat(os.fstat(stream.fileno()), partial.stat()):  # it was finished in between
+            raise TryAgainLater(f"another process wrote {partial} until now")
+        yield stream
+
+
+def _kept(stream: BinaryIO, book: Path, identity: Identity) -> tuple[Done, hashlib.blake2b]:
+    """Return how far an earlier call came, with the hash of its rows; nothing where there was none or it is damaged."""
+    nothing = Done(), _new_hash()
+    if not os.fstat(stream.fileno()).st_size:
+        return nothing
     try:
         found = json.loads(book.read_text(encoding="utf-8"))
         before, done = Identity(**found["identity"]), Done(**found["done"])
-        size = partial.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return Done()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return nothing
     differing = [
         f"{name.replace('_', ' ')} {old} and now {new}"
         for (name, old), new in zip(asdict(before).items(), asdict(identity).values(), strict=True)
         if old != new
     ]
     if differing:
-        raise InputError(f"{partial} was begun with {'; '.join(differing)}: delete it to begin anew")
-    return done if size >= _offset(identity, done.rows) else Done()
+        raise InputError(f"{stream.name} was begun with {'; '.join(differing)}: delete it to begin anew")
+    counts = (done.rows, done.tokens, done.truncated, done.nonfinite)
+    if not all(isinstance(one, int) and one >= 0 for one in counts) or done.rows > identity.rows:
+        return nothing
+    content, left = _new_hash(), _offset(identity, done.rows) - HEADER_BYTES
+    stream.seek(HEADER_BYTES)
+    while left and (block := stream.read(min(READ_BYTES, left))):
+        content.update(block)
+        left -= len(block)
+    return nothing if left or content.hexdigest() != done.digest else (done, content)
+
+
+def _new_hash() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
 
 
 def _offset(identity: Identity, rows: int) -> int:
@@ -177,11 +212,12 @@ def _offset(identity: Identity, rows: int) -> int:
 
 
 def _position(stream: BinaryIO, identity: Identity, done: Done) -> None:
-    """Write the header of the whole array, and go to where the next row belongs."""
+    """Write the header of the whole array, drop what no book tells of, and go to where the next row belongs."""
     kind = np.dtype(identity.dtype).newbyteorder("<").str
     shape = (identity.rows, identity.dimension)
     head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
     length = HEADER_BYTES - 10
+    stream.seek(0)
     stream.write(b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + head.ljust(length - 1).encode() + b"\n")
     stream.truncate(_offset(identity, done.rows))
     stream.seek(_offset(identity, done.rows))
@@ -189,9 +225,13 @@ def _position(stream: BinaryIO, identity: Identity, done: Done) -> None:
 
 def _keep(stream: BinaryIO, book: Path, identity: Identity, done: Done) -> None:
     """Make the rows last before the book tells of them."""
+    _make_last(stream)
+    write_whole(book, json.dumps({"identity": asdict(identity), "done": asdict(done)}).encode())
+
+
+def _make_last(stream: BinaryIO) -> None:
     stream.flush()
     os.fsync(stream.fileno())
-    write_whole(book, json.dumps({"identity": asdict(identity), "done": asdict(done)}).encode())
 
 
 def _stored(vectors: Any, identity: Identity, *, first: int) -> Any:

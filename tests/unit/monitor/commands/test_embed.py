@@ -1,5 +1,6 @@
 """`driftwarden embed`: an array as `compare` reads it, the same bytes after any end, one line for bad input."""
 
+import fcntl
 import json
 import os
 import resource
@@ -160,7 +161,7 @@ def test_what_was_begun_otherwise_is_never_continued(
     assert run(given) == 0
     book = {
         "identity": json.loads(_json_of(run, given, capsys)),
-        "done": {"rows": 10, "tokens": 1, "truncated": 0, "nonfinite": 0},
+        "done": {"rows": 10, "tokens": 1, "truncated": 0, "nonfinite": 0, "digest": ""},
     }
     whole = Path("v.npy").read_bytes()
     for name, other in (
@@ -211,3 +212,101 @@ def test_bad_input_and_unwritable_output_are_told_before_the_model_loads(
     error = capsys.readouterr().err
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def half_written(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Callable[..., int], str]:
+    """Return `run` and an input of which 20 of 50 rows are done."""
+    given = many(tmp_path / "t.jsonl", 50)
+    monkeypatch.setattr(vectors, "WINDOW_ROWS", 20)
+    keep, kept = vectors._keep, []
+
+    def keep_once(*arguments: object) -> None:
+        keep(*arguments)
+        kept.append(True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vectors, "_keep", keep_once)
+    assert run(given) == 130
+    monkeypatch.setattr(vectors, "_keep", keep)
+    assert len(kept) == 1
+    return run, given
+
+
+def resumed_rows(run: Callable[..., int], given: str, capsys: pytest.CaptureFixture[str]) -> int:
+    capsys.readouterr()
+    assert run(given, "--json") == 0
+    return int(json.loads(capsys.readouterr().out)["resumed_rows"])
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        {"rows": -5},
+        {"rows": 10**9},
+        {"rows": "20"},
+        {"rows": 19.5},
+        {"tokens": None},
+        {"digest": "0"},
+        {"digest": None},
+        {"more": 1},
+    ],
+)
+def test_a_damaged_book_begins_anew(
+    half_written: tuple[Callable[..., int], str], capsys: pytest.CaptureFixture[str], done: dict[str, object]
+) -> None:
+    book = json.loads(Path("v.npy.partial.json").read_text(encoding="utf-8"))
+    Path("v.npy.partial.json").write_text(json.dumps({**book, "done": {**book["done"], **done}}), encoding="utf-8")
+    assert resumed_rows(*half_written, capsys) == 0
+
+
+def test_rows_that_were_damaged_are_never_taken_over(
+    half_written: tuple[Callable[..., int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, given = half_written
+    content = bytearray(Path("v.npy.partial").read_bytes())
+    content[200:204] = bytes(4)
+    Path("v.npy.partial").write_bytes(content)
+    assert resumed_rows(run, given, capsys) == 0
+    assert run(given, out="whole.npy") == 0
+    assert Path("v.npy").read_bytes() == Path("whole.npy").read_bytes()
+
+
+def test_of_two_processes_on_one_output_the_second_is_for_later_and_harms_nothing(
+    half_written: tuple[Callable[..., int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, given = half_written
+    before = Path("v.npy.partial").read_bytes()
+    with Path("v.npy.partial").open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert run(given) == 75
+    assert "another process writes v.npy.partial now" in capsys.readouterr().err
+    assert Path("v.npy.partial").read_bytes() == before
+    assert resumed_rows(run, given, capsys) == 20
+
+
+def test_a_deleted_partial_begins_anew_whatever_the_book_says(
+    half_written: tuple[Callable[..., int], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = half_written
+    Path("v.npy.partial").unlink()
+    assert resumed_rows(run, many(tmp_path / "t.jsonl", 51), capsys) == 0
+
+
+def test_an_input_that_changes_while_it_is_read_is_refused(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = many(tmp_path / "t.jsonl", 50)
+    scan = vectors.scan
+
+    def scanned_before(path: Path) -> vectors.Scanned:
+        found = scan(path)
+        path.write_text(path.read_text(encoding="utf-8").replace("order", "parcel"), encoding="utf-8")
+        return found
+
+    monkeypatch.setattr(vectors, "scan", scanned_before)
+    assert run(given) == 2
+    assert "t.jsonl changed while it was read" in capsys.readouterr().err
+    assert not Path("v.npy").exists()
