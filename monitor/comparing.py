@@ -85,7 +85,11 @@ def compare_files(
     if not Path(model).is_dir():
         require_registry()
     loaded = load_reference(
-        model, tracking_uri=settings.mlflow_tracking_uri, cache_dir=settings.cache_dir, policy=DEFAULTS
+        model,
+        tracking_uri=settings.mlflow_tracking_uri,
+        cache_dir=settings.cache_dir,
+        policy=DEFAULTS,
+        threads=settings.threads,
     )
     before, now = (observe(loaded, table) for table in tables)
     labels_used = known_outcomes(before.correct, None, held=np.arange(0)).labelled > 0

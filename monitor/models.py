@@ -180,15 +180,23 @@ def load_encoder(
 
 
 def load_reference(
-    reference: str, *, tracking_uri: str, cache_dir: Path, policy: ModelPolicy, device: str = "auto"
+    reference: str,
+    *,
+    tracking_uri: str,
+    cache_dir: Path,
+    policy: ModelPolicy,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> LoadedModel:
     """Load a registered model or a local checkpoint folder, as `--model` takes it."""
     folder = Path(reference)
     if folder.is_dir():
         with _told():
             digest = content_digest(folder)
-        return LoadedModel(folder.name, "local", digest, load_encoder(folder, policy=policy, device=device))
-    models = RegistryModels(open_registry(tracking_uri, cache_dir), device=device)
+        return LoadedModel(
+            folder.name, "local", digest, load_encoder(folder, policy=policy, device=device, threads=threads)
+        )
+    models = RegistryModels(open_registry(tracking_uri, cache_dir), device=device, threads=threads)
     resolved = models.resolve(reference)
     return models.load(resolved.name, resolved.version, policy)
 

@@ -20,7 +20,7 @@ from monitor.backfill.shards import ROWS_PER_SHARD, Shard, choose_fitted, cut_sh
 from monitor.backfill.sources import absolute, find_sources, public
 from monitor.backfill.worker import FIT, Answer, Setup, fit_task, read_answer, shard_task
 from monitor.clock import Clock, SystemClock
-from monitor.errors import InputError, TooLittleData
+from monitor.errors import InputError, TooLittleData, TryAgainLater
 from monitor.files import require_writable, write_failed, write_whole
 from monitor.ingest import Progress
 from monitor.models import PinnedModel
@@ -46,6 +46,7 @@ class Request:
     engine: str = "local"
     basis: str = "auto"
     device: str = "auto"
+    threads: int | None = None
     workers: int = 0
     seed: int = 0
     rows_per_shard: int = ROWS_PER_SHARD
@@ -228,6 +229,8 @@ def _setup(request: Request, frame: bytes) -> Setup:
         device=request.device,
         model_digest=request.model.model_digest,
         frame=frame,
+        arithmetic=request.policy.arithmetic,
+        threads=request.threads,
     )
 
 
@@ -242,15 +245,17 @@ def _fitted(request: Request, shards: Sequence[Shard], book: _Book, *, progress:
     """Return the basis that these shards were or are fitted on, by the same engine that will fold them."""
     model, policy = request.model.model_digest, request.policy
     rows = [[shard.key, *shard.fitted] for shard in shards]
-    kernel = _digest([KERNEL, FIT, model, policy.pooling, policy.max_length, request.seed, rows])
+    kernel = _digest([KERNEL, FIT, model, policy.pooling, policy.max_length, policy.arithmetic, request.seed, rows])
     kept = book.finished(kernel).get(FIT)
-    if kept is not None:
-        return Answer(FIT, dict(kept.counts), tuple(kept.rejects), book.payload(FIT, kernel))
-    advance = _Counting(progress, sum(len(shard.fitted) for shard in shards))
-    task = fit_task(shards, seed=request.seed)
-    (answer,) = _run(request, _setup(request, b""), [task], advance=advance.texts)
-    book.record(answer, kernel)
-    return answer
+    if kept is None:
+        advance = _Counting(progress, sum(len(shard.fitted) for shard in shards))
+        task = fit_task(shards, seed=request.seed)
+        (answer,) = _run(request, _setup(request, b""), [task], advance=advance.texts)
+        book.record(answer, kernel)
+        kept = book.finished(kernel).get(FIT)  # another process may have been first: all go on with that one
+    if kept is None:
+        raise TryAgainLater("the basis is gone from the database; run the same command again")
+    return Answer(FIT, dict(kept.counts), tuple(kept.rejects), book.payload(FIT, kernel))
 
 
 def _merged(payloads: Iterable[bytes]) -> Sketch:

@@ -40,6 +40,8 @@ class Setup:
     device: str
     model_digest: str
     frame: bytes = b""
+    arithmetic: str = "native"
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,12 @@ class Worker:
         if self._model is None:
             setup = self._setup
             policy = ModelPolicy.model_validate(
-                {"version": "0", "pooling": setup.pooling, "max_length": setup.max_length}
+                {
+                    "version": "0",
+                    "pooling": setup.pooling,
+                    "max_length": setup.max_length,
+                    "arithmetic": setup.arithmetic,
+                }
             )
             loaded = load_reference(
                 setup.reference,
@@ -122,6 +129,7 @@ class Worker:
                 cache_dir=Path(setup.cache_dir),
                 policy=policy,
                 device=setup.device,
+                threads=setup.threads,
             )
             _require_like(loaded, setup, self._frame)
             self._model = loaded

@@ -59,6 +59,7 @@ def backfill(
         engine=engine,
         basis=basis,
         device=device,
+        threads=settings.threads,
         workers=workers,
         seed=seed,
         rows_per_shard=rows_per_shard,
@@ -109,6 +110,7 @@ def embed(
         cache_dir=settings.cache_dir,
         policy=policy,
         device=device,
+        threads=settings.threads,
     )
     with progress("texts", quiet=as_json) as advance:
         done = embed_file(texts, scanned, loaded, out=output, dtype=dtype, progress=advance)

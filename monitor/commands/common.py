@@ -23,9 +23,13 @@ def code_version() -> str:
 
 
 def read_settings() -> "Settings":
-    """Read the environment; pydantic loads here and not before, so that `--help` is instant."""
+    """Read the environment; pydantic loads here and not before, so that `--help` is instant.
+
+    Logs go to stderr from here on, so that stdout stays the command's answer.
+    """
     from monitor.settings import load_settings
 
+    quiet_logs()
     return load_settings()
 
 

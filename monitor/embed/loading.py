@@ -47,7 +47,12 @@ def load_config(folder: Path) -> Any:
         found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise EmbeddingError(f"{folder}: config.json cannot be used ({_one_line(error)})") from error
-    if not isinstance(found.pad_token_id, int):
+    if sorted(found.id2label) != list(range(found.num_labels)):
+        raise EmbeddingError(
+            f"{folder}: config.json: id2label must name the classes 0 to {found.num_labels - 1}, got "
+            f"{', '.join(str(one) for one in sorted(found.id2label)[:20])}"
+        )
+    if not isinstance(found.pad_token_id, int) or found.pad_token_id < 0:
         raise EmbeddingError(
             f"{folder}: config.json: pad_token_id must be a number, got {found.pad_token_id!r}: positions count from it"
         )
@@ -69,6 +74,10 @@ def load_tokenizer(folder: Path, *, vocabulary_size: int) -> Any:
         highest = max(tokenizer.get_vocab().values(), default=-1)
     except Exception as error:
         raise EmbeddingError(f"{folder}: tokenizer.json cannot be used ({_one_line(error)})") from error
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise EmbeddingError(
+            f"{folder}: tokenizer_config.json: model_max_length must be a number, got {tokenizer.model_max_length!r:.80}"
+        )
     if highest >= vocabulary_size:
         raise EmbeddingError(
             f"{folder}: tokenizer.json has token id {highest}, the model embeds ids below {vocabulary_size}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -102,6 +103,46 @@ def test_a_row_refused_for_the_basis_is_told_by_its_file_also_where_the_path_has
     assert [one["row"] for one in rejects] == [1, 100, 101, 200]
     assert {one["file"] for one in rejects} == {str(folder / "a b.parquet")}
     assert {one["reason"] for one in rejects} == {"field confidence must lie in [0, 1], got 2.0"}
+
+
+def test_the_policys_int8_and_the_environments_threads_are_used(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    checkpoint: Path,
+) -> None:  # fmt: skip
+    import torch
+
+    from monitor.embed.int8 import int8_is_exact
+
+    if not int8_is_exact():
+        pytest.skip("this processor has no exact int8 products")
+    before = torch.get_num_threads()
+    (tmp_path / "driftwarden.toml").write_text(
+        f'[models.{checkpoint.name}]\nversion = "1"\narithmetic = "int8"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("DRIFTWARDEN_THREADS", "3")
+    try:
+        assert run(write(tmp_path / "a.parquet", 200), "o.sketch", "--device", "cpu", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["numeric_mode"] == "cpu-int8-packed-mean-64"
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_warning_of_the_encoder_stays_out_of_the_json(tmp_path: Path, checkpoint: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint, broken)
+    weights = load_file(broken / "model.safetensors")
+    save_file({name: one * float("nan") for name, one in weights.items()}, broken / "model.safetensors")
+    (tmp_path / "t.jsonl").write_text('{"text": "hi"}\n', encoding="utf-8")
+    command = [sys.executable, "-m", "monitor", "embed", "--model", str(broken), "--device", "cpu", "--json"]
+    ended = subprocess.run(
+        [*command, "--input", "t.jsonl", "--output", "v.npy"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert json.loads(ended.stdout)["nonfinite"] == 1
+    assert json.loads(ended.stderr.strip().splitlines()[0])["event"] == "packed_encoder_refused"
 
 
 def test_shards_merge_to_what_one_shard_gives(run: Callable[..., int], tmp_path: Path) -> None:
