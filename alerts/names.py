@@ -28,9 +28,13 @@ ENCODER_PADDING = "driftwarden_encoder_padding_tokens_total"
 ENCODER_RETRIES = "driftwarden_encoder_out_of_memory_retries_total"
 ENCODER_COMPUTE = "driftwarden_encoder_compute_seconds_total"
 ENCODER_LOAD = "driftwarden_encoder_load_seconds"
+DEVICE_UTILISATION = "driftwarden_device_utilisation_ratio"
+DEVICE_MEMORY_USED = "driftwarden_device_memory_used_bytes"
+DEVICE_MEMORY = "driftwarden_device_memory_bytes"
 OTHER_VERSION = "other"  # versions without a baseline, which clients may name at will
 
 MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
+DEVICE = "device"
 JOB = "driftwarden_job"  # `job` is Prometheus's own
 
 
@@ -77,4 +81,7 @@ METRICS: dict[str, MetricName] = {
     ENCODER_RETRIES: MetricName("counter", "Batches halved because memory did not suffice", (MODEL,)),
     ENCODER_COMPUTE: MetricName("counter", "Time spent in the model", (MODEL,)),
     ENCODER_LOAD: MetricName("gauge", "How long loading and checking the model took the last time", (MODEL,)),
+    DEVICE_UTILISATION: MetricName("gauge", "Share of the last second in which the GPU computed", (DEVICE,)),
+    DEVICE_MEMORY_USED: MetricName("gauge", "GPU memory in use, by whomever", (DEVICE,)),
+    DEVICE_MEMORY: MetricName("gauge", "GPU memory in all", (DEVICE,)),
 }

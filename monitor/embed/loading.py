@@ -76,7 +76,7 @@ def load_tokenizer(folder: Path, *, vocabulary_size: int) -> Any:
         raise EmbeddingError(f"{folder}: tokenizer.json cannot be used ({_one_line(error)})") from error
     if not isinstance(tokenizer.model_max_length, int | float):
         raise EmbeddingError(
-            f"{folder}: tokenizer_config.json: model_max_length must be a number, got {tokenizer.model_max_length!r:.80}"
+            f"{folder}: tokenizer_config.json: model_max_length is no number: {tokenizer.model_max_length!r:.80}"
         )
     if highest >= vocabulary_size:
         raise EmbeddingError(

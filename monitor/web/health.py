@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import store
+from monitor.devices import DeviceCollector
 from monitor.metrics import EncoderCollector, ResultsCollector
 from monitor.web.problems import problem
 from monitor.writer import Writer
@@ -54,8 +55,9 @@ def health_routes(*, engine: Engine, registry: CollectorRegistry, writer: Writer
 def metrics_registry(
     engine: Engine, *, models: tuple[str, ...], version: str, encoders: "Mapping[str, EncoderCounts]"
 ) -> CollectorRegistry:
-    """Return a registry of the results, the same series on every replica, and of this process's encoders."""
+    """Return a registry of the results, the same series on every replica, and of this process's encoders and GPUs."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ResultsCollector(engine, models=models, code_version=version))
     registry.register(EncoderCollector(encoders, models=models))
+    registry.register(DeviceCollector())
     return registry
