@@ -21,6 +21,7 @@ from monitor.policy import Policy
 from monitor.sampling import Sampler
 
 BATCH = 1000
+PARQUET_ROWS = 64  # read at once: few, for a small compressed file may hold rows of any size
 LARGEST_FIELD_BYTES = 64 << 20
 JSON_COLUMNS = ("scores", "attributes")  # in CSV they hold JSON
 
@@ -184,7 +185,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
             rows, number = max(1, file.metadata.num_rows), 0
-            for batch in file.iter_batches(batch_size=BATCH):
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
                 for row in batch.to_pylist(maps_as_pydicts="lossy"):
                     number += 1
                     yield _parquet_record(number, row, size * number // rows)

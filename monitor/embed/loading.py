@@ -75,9 +75,8 @@ def load_tokenizer(folder: Path, *, vocabulary_size: int) -> Any:
     except Exception as error:
         raise EmbeddingError(f"{folder}: tokenizer.json cannot be used ({_one_line(error)})") from error
     if not isinstance(tokenizer.model_max_length, int | float):
-        raise EmbeddingError(
-            f"{folder}: tokenizer_config.json: model_max_length is no number: {tokenizer.model_max_length!r:.80}"
-        )
+        found = f"{tokenizer.model_max_length!r:.80}"
+        raise EmbeddingError(f"{folder}: tokenizer_config.json: model_max_length must be a number, got {found}")
     if highest >= vocabulary_size:
         raise EmbeddingError(
             f"{folder}: tokenizer.json has token id {highest}, the model embeds ids below {vocabulary_size}"

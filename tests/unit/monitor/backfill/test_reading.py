@@ -11,6 +11,7 @@ import pytest
 from monitor.backfill.reading import Rejects, TextBatch, UnreadableShard, read_windows, row_ids
 from monitor.backfill.shards import Shard, cut_shards
 from monitor.backfill.sources import find_sources
+from monitor.texts import text_rows
 
 
 def write(path: Path, table: dict[str, object], **options: object) -> list[Shard]:
@@ -88,3 +89,18 @@ def test_damaged_pages_make_the_shard_unreadable(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UnreadableShard, match="not readable Parquet"):
         list(read_windows(shard, Rejects()))
+
+
+def test_a_small_compressed_file_of_large_rows_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["word " * 100_000] * 600}), tmp_path / "a.parquet", compression="zstd")
+    shards = cut_shards(find_sources([str(tmp_path / "a.parquet")]))
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        batches, _ = read(shards)
+        held = pool.max_memory()
+        assert sum(1 for _ in text_rows(tmp_path / "a.parquet")) == 600
+    finally:
+        pa.set_memory_pool(usual)
+    assert sum(len(batch.texts) for batch in batches) == 600
+    assert 0 < held <= pool.max_memory() < 150_000_000  # of 300 MB
