@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitor.backfill.shards import Shard
-from monitor.backfill.sources import is_passing, open_filesystem, read_failed
-from monitor.errors import InputError
+from monitor.backfill.sources import is_as_written, is_passing, open_filesystem, read_failed
+from monitor.errors import InputError, TryAgainLater
 from monitor.events import MAX_TEXT_CHARACTERS, Refusal, clean_text, confidence_of, read_scores
 from monitor.texts import WINDOW_CHARACTERS, WINDOW_ROWS, read_confidence, read_label
 
@@ -73,7 +73,7 @@ def read_windows(shard: Shard, rejects: Rejects, *, fitted: bool = False) -> Ite
     left_out = frozenset(shard.fitted)
     window = _Window(shard)
     position = 0  # rows of the shard read so far
-    for batch in _record_batches(shard):
+    for batch in _unchanged(shard):
         columns = {name: _values(batch.column(name)) for name in shard.columns}
         for offset in range(batch.num_rows):
             if (position in left_out) is fitted:
@@ -83,6 +83,21 @@ def read_windows(shard: Shard, rejects: Rejects, *, fitted: bool = False) -> Ite
             position += 1
     if window.texts:
         yield window.take()
+
+
+def _unchanged(shard: Shard) -> Iterator[Any]:
+    """Yield the shard's record batches. Raises TryAgainLater when its file was rewritten since the shards were cut."""
+    try:
+        yield from _record_batches(shard)
+    except UnreadableShard:
+        _require_as_written(shard)
+        raise
+    _require_as_written(shard)
+
+
+def _require_as_written(shard: Shard) -> None:
+    if not is_as_written(shard.uri, shard.written):
+        raise TryAgainLater(f"{shard.name} was rewritten while it was read; run the same command again")
 
 
 def _record_batches(shard: Shard) -> Iterator[Any]:

@@ -121,9 +121,8 @@ def _cut(source: Source, columns: tuple[str, ...], groups: Sequence[int], *, row
     for start, end in pairwise(cuts):
         first, last = (int(np.searchsorted(ends, row, side="right")) for row in (start, end - 1))
         skip = start - (int(ends[first - 1]) if first else 0)
-        written = f"{source.size_bytes}-{source.modified_ns}"
         held = tuple(range(first, last + 1))
-        shards.append(Shard(source.uri, written, start, end - start, held, skip, columns))
+        shards.append(Shard(source.uri, source.written, start, end - start, held, skip, columns))
     return shards
 
 

@@ -33,6 +33,11 @@ class Source:
         """The URI without its secrets, for messages."""
         return public(self.uri)
 
+    @property
+    def written(self) -> str:
+        """What another writing of the file changes."""
+        return f"{self.size_bytes}-{self.modified_ns}"
+
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
     """Return the Parquet files of all inputs by name, each once.
@@ -130,6 +135,14 @@ def _local(given: str) -> list[Source]:
     else:
         raise InputError(f"{given}: no such file or folder")
     return [_source_of(one) for one in paths]
+
+
+def is_as_written(uri: str, written: str) -> bool:
+    """Whether a local file is still the one that was found; a storage's file is taken to be."""
+    try:
+        return is_uri(uri) or _source_of(Path(uri)).written == written
+    except FileNotFoundError:
+        return False
 
 
 def _source_of(path: Path) -> Source:

@@ -11,6 +11,7 @@ import pytest
 from monitor.backfill.reading import Rejects, TextBatch, UnreadableShard, read_windows, row_ids
 from monitor.backfill.shards import Shard, cut_shards
 from monitor.backfill.sources import find_sources
+from monitor.errors import TryAgainLater
 from monitor.texts import text_rows
 
 
@@ -83,10 +84,11 @@ def test_dictionary_columns_and_any_row_groups_give_the_same_rows(tmp_path: Path
 def test_damaged_pages_make_the_shard_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     rng = np.random.default_rng(0)
-    (shard, *_) = write(path, {"text": [rng.bytes(40).hex() for _ in range(4)]}, compression="zstd")
+    write(path, {"text": [rng.bytes(40).hex() for _ in range(4)]}, compression="zstd")
     content = bytearray(path.read_bytes())
     content[40:200] = bytes(160)
     path.write_bytes(content)
+    (shard,) = cut_shards(find_sources([str(path)]))
     with pytest.raises(UnreadableShard, match="not readable Parquet"):
         list(read_windows(shard, Rejects()))
 
@@ -104,3 +106,13 @@ def test_a_small_compressed_file_of_large_rows_is_read_in_bounded_memory(tmp_pat
         pa.set_memory_pool(usual)
     assert sum(len(batch.texts) for batch in batches) == 600
     assert 0 < held <= pool.max_memory() < 150_000_000  # of 300 MB
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_file_rewritten_after_the_shards_were_cut_is_for_later(tmp_path: Path, *, torn: bool) -> None:
+    shards = write(tmp_path / "a.parquet", {"text": ["a", "b", "c"]})
+    write(tmp_path / "a.parquet", {"text": ["another", "b", "c"]})
+    if torn:
+        (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(TryAgainLater, match=r"a.parquet was rewritten while it was read"):
+        read(shards)
