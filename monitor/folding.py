@@ -41,7 +41,7 @@ def embed_batch(
 
     Only the uniform sample folds: texts kept for a class floor alone would shift the mix without any drift.
     """
-    encoded = model.encoder.encode(
+    encoded = model.encoder.encode_in_place(
         [prediction.text or "" for prediction in waiting], [prediction.text_pair for prediction in waiting]
     )
     hours: dict[datetime, list[int]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,8 @@ class Encoded(Protocol):
     """What an encoder answers for n texts; see monitor.embed.Encoded."""
 
     @property
-    def vectors(self) -> npt.NDArray[np.float32]:
-        """(n, d)."""
+    def vectors(self) -> Any:
+        """(n, d), numpy or a torch tensor."""
         ...
 
     @property
@@ -46,7 +46,11 @@ class TextEncoder(Protocol):
     has_head: bool
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
-        """Embed n texts or pairs of texts."""
+        """Embed n texts or pairs of texts; the vectors come to the host."""
+        ...
+
+    def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
+        """Embed n texts or pairs of texts; the vectors stay where they are folded."""
         ...
 
 
@@ -85,7 +89,8 @@ def embed_shard(
     folding: list[Future[Sketch]] = []
     with ThreadPoolExecutor(1) as beside:
         for batch in batches:
-            observed, finite = _observe(batch, encoder)
+            encoded = encoder.encode_in_place(batch.texts, batch.pairs)
+            observed, finite = _observed(batch, encoder, encoded), encoded.finite
             sketch = merge([sketch, *(part.result() for part in folding)])
             chosen = np.flatnonzero(finite)
             folding = [beside.submit(fold_observations, basis, observed, row_ids=batch.row_ids, chosen=chosen)]
@@ -106,16 +111,15 @@ def fit_on(batches: Iterable[TextBatch], encoder: TextEncoder, *, seed: int) -> 
     """
     vectors, labels = [], set()
     for batch in batches:
-        observed, finite = _observe(batch, encoder)
-        vectors.append(observed.vectors[finite])
-        labels |= {label for label in observed.labels or () if label is not None}
+        encoded = encoder.encode(batch.texts, batch.pairs)
+        vectors.append(encoded.vectors[encoded.finite])
+        labels |= {label for label in batch.labels or () if label is not None}
     rows = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
     return fit_basis(rows, rng=np.random.default_rng(seed), classes=sorted(labels)), len(rows)
 
 
-def _observe(batch: TextBatch, encoder: TextEncoder) -> tuple[Observations, npt.NDArray[np.bool_]]:
-    encoded = encoder.encode(batch.texts, batch.pairs)
-    observed = Observations(
+def _observed(batch: TextBatch, encoder: TextEncoder, encoded: Encoded) -> Observations:
+    return Observations(
         vectors=encoded.vectors,
         texts=(),
         labels=batch.labels,
@@ -124,7 +128,6 @@ def _observe(batch: TextBatch, encoder: TextEncoder) -> tuple[Observations, npt.
         token_lengths=encoded.token_counts,
         truncated=encoded.truncated,
     )
-    return observed, encoded.finite
 
 
 def _entropies(batch: TextBatch, encoder: TextEncoder) -> npt.NDArray[np.float64] | None:

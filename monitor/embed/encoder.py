@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from monitor.embed.answers import Answers, Encoded, HostVectors, Predicted, on_host
 from monitor.embed.backends import States, probabilities
 from monitor.embed.batch import batches
 from monitor.embed.cache import EmbeddingCache, Remembered
@@ -28,39 +28,10 @@ TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32_768}
 # Tokenised and sorted by length together: the longer this window, the more neighbours are equally long.
 TEXTS_PER_WINDOW = 16_384
 
+CPU = torch.device("cpu")
+
 _Texts = Sequence[str]
 _Pairs = Sequence[str | None] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Vectors of n texts: float32 (n, d), full token counts (n,), whether truncated (n,), whether all finite (n,).
-
-    unknown_shares : (n,) shares of the tokens the model sees, special ones aside, that its vocabulary does not know or
-    spells in bytes.
-    """
-
-    vectors: npt.NDArray[np.float32]
-    token_counts: npt.NDArray[np.int64]
-    truncated: npt.NDArray[np.bool_]
-    finite: npt.NDArray[np.bool_]
-    unknown_shares: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """The likeliest label of each of n texts, and the probabilities float64 (n, C)."""
-
-    labels: list[str]
-    probabilities: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    vectors: npt.NDArray[np.float32]
-    counts: npt.NDArray[np.int64]
-    unknown_shares: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
 
 
 class Encoder:
@@ -160,13 +131,23 @@ class Encoder:
         """What makes vectors comparable: device class, arithmetic, backend, pooling and max length."""
         return f"{self._device.type}-{self._dtype}-{self._states.name}-{self.pooling}-{self.max_length}"
 
-    def encode(self, texts: _Texts, pairs: _Pairs = None) -> Encoded:
+    def encode(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[HostVectors]:
         """Embed n texts (or pairs of texts); equal inputs are embedded once.
 
         What else stands in the batch does not matter but for the order of fp32 sums: below 1e-5 of a vector's length.
         """
-        keys, inverse = distinct(texts, pairs)
-        return self._encoded(self._remembered(keys), inverse, distinct_texts=len(keys))
+        return on_host(self._embed(texts, pairs, device=CPU))
+
+    def encode_on_device(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[torch.Tensor]:
+        """Embed as `encode` does; the vectors are a tensor on the model's device and do not leave it.
+
+        With a cache they do, because it holds them on the host.
+        """
+        return self._embed(texts, pairs, device=self._device)
+
+    def encode_in_place(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[Any]:
+        """Embed to be folded: the vectors stay on the device, and are numpy on a CPU, where that folds faster."""
+        return self.encode(texts, pairs) if self._device.type == "cpu" else self.encode_on_device(texts, pairs)
 
     def predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[list[str], npt.NDArray[np.float64]]:
         """Return the likeliest label of each text and the probabilities (n, C).
@@ -176,15 +157,15 @@ class Encoder:
         _, predicted = self.encode_and_predict(texts, pairs)
         return predicted.labels, predicted.probabilities
 
-    def encode_and_predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[Encoded, Predicted]:
+    def encode_and_predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[Encoded[HostVectors], Predicted]:
         """Embed and predict n texts in one pass through the model. Raises EmbeddingError without a head."""
         if not self.has_head:
             raise EmbeddingError("the checkpoint has no classification head")
         keys, inverse = distinct(texts, pairs)
-        answers = self._compute(keys, scored=True)
+        answers = self._compute(keys, scored=True, device=CPU)
         scores = answers.scores[inverse]
         labels = [self.labels[i] for i in scores.argmax(axis=1)] if len(scores) else []
-        return self._encoded(answers, inverse, distinct_texts=len(keys)), Predicted(labels, scores)
+        return on_host(self._encoded(answers, inverse)), Predicted(labels, scores)
 
     def token_counts(self, texts: _Texts, pairs: _Pairs = None) -> npt.NDArray[np.int64]:
         """Count tokens of the full texts (n,), special tokens included.
@@ -196,13 +177,17 @@ class Encoder:
         counts = [tokens.counts for _, tokens in self._windows(keys)]
         return np.concatenate([*counts, np.zeros(0, dtype=np.int64)])[inverse]
 
-    def _encoded(self, answers: _Answers, inverse: npt.NDArray[np.int64], *, distinct_texts: int) -> Encoded:
-        vectors, counts = answers.vectors[inverse], answers.counts[inverse]
+    def _embed(self, texts: _Texts, pairs: _Pairs, *, device: torch.device) -> Encoded[torch.Tensor]:
+        keys, inverse = distinct(texts, pairs)
+        return self._encoded(self._remembered(keys, device=device), inverse)
+
+    def _encoded(self, answers: Answers, inverse: npt.NDArray[np.int64]) -> Encoded[torch.Tensor]:
+        distinct_texts, counts = len(answers.counts), answers.counts[inverse]
         encoded = Encoded(
-            vectors=vectors,
+            vectors=answers.vectors[torch.from_numpy(inverse).to(answers.vectors.device)],
             token_counts=counts,
             truncated=counts > self.max_length,
-            finite=np.asarray(np.isfinite(vectors).all(axis=1)),
+            finite=answers.finite[inverse],
             unknown_shares=answers.unknown_shares[inverse],
         )
         self.counts.texts += len(inverse)
@@ -211,39 +196,39 @@ class Encoder:
         self.counts.nonfinite += int((~encoded.finite).sum())
         return encoded
 
-    def _remembered(self, keys: Sequence[Key]) -> _Answers:
+    def _remembered(self, keys: Sequence[Key], *, device: torch.device) -> Answers:
         if self._cache is None:
-            return self._compute(keys, scored=False)
+            return self._compute(keys, scored=False, device=device)
         held = self._cache.get(self._identity, keys)
         missing = [row for row, one in enumerate(held) if one is None]
         self.counts.cache_hits += len(keys) - len(missing)
-        computed = self._compute([keys[row] for row in missing], scored=False)
+        computed = self._compute([keys[row] for row in missing], scored=False, device=CPU)
         fresh = [
             Remembered(vector.copy(), int(count), float(share))
-            for vector, count, share in zip(computed.vectors, computed.counts, computed.unknown_shares, strict=True)
+            for vector, count, share in zip(
+                computed.vectors.numpy(), computed.counts, computed.unknown_shares, strict=True
+            )
         ]
         self._cache.put(self._identity, [keys[row] for row in missing], fresh)
         for row, one in zip(missing, fresh, strict=True):
             held[row] = one
         found = [one for one in held if one is not None]
-        return _Answers(
-            np.array([one.vector for one in found], dtype=np.float32).reshape(len(keys), self.dimension),
+        vectors = np.array([one.vector for one in found], dtype=np.float32).reshape(len(keys), self.dimension)
+        return Answers(
+            torch.from_numpy(vectors).to(device),
+            np.asarray(np.isfinite(vectors).all(axis=1)),
             np.array([one.token_count for one in found], dtype=np.int64),
             np.array([one.unknown_share for one in found], dtype=np.float64),
             np.empty((len(keys), 0)),
         )
 
-    def _compute(self, keys: Sequence[Key], *, scored: bool) -> _Answers:
-        answers = _Answers(
-            np.empty((len(keys), self.dimension), dtype=np.float32),
-            np.zeros(len(keys), dtype=np.int64),
-            np.zeros(len(keys), dtype=np.float64),
-            np.empty((len(keys), len(self.labels) if scored else 0)),
-        )
+    def _compute(self, keys: Sequence[Key], *, scored: bool, device: torch.device) -> Answers:
+        classes = len(self.labels) if scored else 0
+        answers = Answers.empty(len(keys), dimension=self.dimension, classes=classes, device=device)
         for start, tokens in self._windows(keys):
             window = slice(start, start + len(tokens.ids))
             answers.counts[window], answers.unknown_shares[window] = tokens.counts, tokens.unknown_shares
-            self._run(tokens, answers.vectors[window], answers.scores[window] if scored else None)
+            self._run(tokens, answers, start=start, scored=scored)
         return answers
 
     def _windows(self, keys: Sequence[Key]) -> Iterator[tuple[int, Tokens]]:
@@ -264,8 +249,11 @@ class Encoder:
                     coming.append(ahead.submit(tokenised, start + TEXTS_PER_WINDOW))
                 yield start, tokens
 
-    def _run(self, tokens: Tokens, vectors: npt.NDArray[np.float32], scores: npt.NDArray[np.float64] | None) -> None:
-        """Fill vectors (n, d), and scores (n, C) where given; results leave the device once a window."""
+    def _run(self, tokens: Tokens, answers: Answers, *, start: int, scored: bool) -> None:
+        """Fill in vectors and whether they are finite, and scores, of the texts from `start` on.
+
+        What leaves the device does so once a window, which also waits for its work.
+        """
         started = time.perf_counter()
         order: list[int] = []
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
@@ -273,10 +261,13 @@ class Encoder:
             for rows in batches([len(one) for one in tokens.ids], budget=self._budget):
                 for fitting, pooled, first in self._fitting(rows, tokens.ids):
                     order.extend(fitting)
-                    parts.append((pooled, self._head(first) if scores is not None else None))
-            vectors[order] = torch.cat([pooled for pooled, _ in parts]).cpu().numpy()
-            if scores is not None:
-                scores[order] = torch.cat([found for _, found in parts if found is not None]).cpu().numpy()
+                    parts.append((pooled, self._head(first) if scored else None))
+            pooled, there = torch.cat([pooled for pooled, _ in parts]), answers.vectors.device
+            places = np.array(order) + start
+            answers.vectors[torch.from_numpy(places).to(there)] = pooled.to(there)
+            answers.finite[places] = pooled.isfinite().all(dim=1).cpu().numpy()
+            if scored:
+                answers.scores[places] = torch.cat([found for _, found in parts if found is not None]).cpu().numpy()
         self.counts.compute_seconds += time.perf_counter() - started
 
     def _fitting(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from detectors.arrays import Array, taken
 from detectors.sketch import Basis, Sketch, fit_basis, fold
 from monitor.jobs.variation import hourly_summary
 
@@ -18,12 +19,13 @@ UNKNOWN_CLASS = -1
 class Observations:
     """Embedded texts with what the model answered and how it read them.
 
-    vectors : (n, d); texts : n or none; all others one per text, or None. Confidences and entropies (of the predicted
-    distribution, nats) are NaN where unknown, as is correct (1 right, 0 wrong) without a label; token_lengths count the
-    whole text, truncated whether it was cut; unknown_shares are of tokens the vocabulary lacks.
+    vectors : (n, d), numpy, or a torch tensor if they are only folded; texts : n or none; all others one per text, or
+    None. Confidences and entropies (of the predicted distribution, nats) are NaN where unknown, as is correct (1 right,
+    0 wrong) without a label; token_lengths count the whole text, truncated whether it was cut; unknown_shares are of
+    tokens the vocabulary lacks.
     """
 
-    vectors: npt.NDArray[np.floating]
+    vectors: Array
     texts: Sequence[str]
     labels: Sequence[str | None] | None = None
     confidences: npt.NDArray[np.float64] | None = None
@@ -77,7 +79,7 @@ def fold_observations(
     labels = None if observed.labels is None else [observed.labels[i] for i in chosen]
     return fold(
         basis,
-        observed.vectors[chosen],
+        taken(observed.vectors, chosen),
         row_ids=row_ids[chosen],
         classes=None if labels is None else class_indexes(labels, basis.classes),
         confidences=_chosen(observed.confidences, chosen),

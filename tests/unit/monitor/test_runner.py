@@ -53,6 +53,9 @@ class WordsEncoder:
         unknown = np.array([np.mean([word in NEW_WORDS for word in text.split()]) for text in texts])
         return Encoded(vectors, counts, counts > 20, finite, unknown)
 
+    def encode_in_place(self, texts, pairs=None) -> Encoded:
+        return self.encode(texts, pairs)
+
     def _vector(self, text: str) -> np.ndarray:
         if "poison" in text:
             return np.full(24, np.nan)

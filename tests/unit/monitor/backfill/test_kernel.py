@@ -37,6 +37,9 @@ class HashEncoder:
         counts = np.array([len(text) for text in texts], dtype=np.int64)
         return Encoded(vectors.astype(np.float32), counts, counts > 9, finite)
 
+    def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
+        return self.encode(texts, pairs)
+
 
 def batch(rows: Sequence[int]) -> TextBatch:
     known = np.array(rows)
