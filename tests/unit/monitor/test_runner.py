@@ -668,7 +668,7 @@ def test_a_weekly_season_is_no_alarm_where_the_reference_shows_it_and_a_shift_is
     quiet = send_days(runner, range(14))
     alarms = [run for run in quiet if run.drift]
     if not timed:
-        assert len(alarms) >= 2
+        assert alarms
         assert {run.payload["detail"] for run in quiet} == {
             "calibrated as if windows were independent: the reference has no timestamps"
         }
