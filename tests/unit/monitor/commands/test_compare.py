@@ -38,7 +38,7 @@ def test_no_drift_is_0_drift_is_3_and_the_answer_has_its_shape(
     first = capsys.readouterr().out
     answer = json.loads(first)
     assert answer["warnings"] == []
-    assert (answer["reference"], answer["current"]) == ({"n": 400}, {"n": 300})
+    assert (answer["reference"], answer["current"]) == ({"n": 534}, {"n": 300})
     assert set(answer["verdict"]) == {"drift", "p_value", "alpha"}
     assert {"name", "statistic", "unit", "p_value", "threshold", "drift", "effect"} == set(answer["detectors"][0])
     assert answer["cells"]
