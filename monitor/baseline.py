@@ -234,7 +234,7 @@ def _require_enough(model: LoadedModel, texts: int, *, minimum: int) -> None:
     if texts < 2 * minimum:
         raise InputError(
             f"no baseline for {model.name}/{model.version}: {texts} usable reference texts, at least {2 * minimum} are "
-            f"needed, twice drift.minimum_texts: a third of them fixes the basis, the others are compared with"
+            f"needed, twice drift.minimum_texts = {minimum}: a third of them fixes the basis"
         )
 
 
