@@ -31,3 +31,8 @@ class TryAgainLater(DriftwardenError):
     """Something outside (registry, database) is not there now."""
 
     exit_code = EXIT_TRY_AGAIN
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor import store
 from monitor.capture import Answer, Kind, Prepared, prepare_labels, prepare_predictions, write_all
 from monitor.clock import Clock
-from monitor.errors import InputError, TryAgainLater
+from monitor.errors import InputError, TryAgainLater, one_line
 from monitor.events import Refusal
 from monitor.policy import Policy
 from monitor.sampling import Sampler
@@ -190,7 +190,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
                     number += 1
                     yield _parquet_record(number, row, size * number // rows)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise InputError(f"{path}: not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{path}: not readable Parquet ({one_line(error)})") from None
 
 
 def _parquet_record(number: int, row: dict[str, Any], position: int) -> Record:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from monitor.backfill.shards import Shard
 from monitor.backfill.sources import is_as_written, is_passing, open_filesystem, read_failed
-from monitor.errors import InputError, TryAgainLater
+from monitor.errors import InputError, TryAgainLater, one_line
 from monitor.events import MAX_TEXT_CHARACTERS, Refusal, clean_text, confidence_of, read_scores
 from monitor.texts import WINDOW_CHARACTERS, WINDOW_ROWS, read_confidence, read_label
 
@@ -114,10 +114,10 @@ def _record_batches(shard: Shard) -> Iterator[Any]:
                 if not left:
                     return
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UnreadableShard(f"not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+        raise UnreadableShard(f"not readable Parquet ({one_line(error)})") from None
     except OSError as error:
         if error.errno is None and not is_passing(error):  # how Parquet tells of damaged pages
-            raise UnreadableShard(f"not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+            raise UnreadableShard(f"not readable Parquet ({one_line(error)})") from None
         raise read_failed(shard.uri, error) from None
     if left:
         raise UnreadableShard(f"not readable Parquet ({left} rows fewer than its footer says)")

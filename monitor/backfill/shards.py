@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitor.backfill.sources import Source, open_filesystem, public, read_failed
-from monitor.errors import InputError
+from monitor.errors import InputError, one_line
 
 ROWS_PER_SHARD = 100_000
 COLUMNS = ("text", "text_pair", "prediction", "confidence", "scores")
@@ -85,7 +85,7 @@ def _read_footer(source: Source) -> tuple[tuple[str, ...], list[int]]:
             schema = file.schema_arrow
             groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     except pa.ArrowInvalid as error:
-        raise InputError(f"{source.name}: not readable Parquet ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{source.name}: not readable Parquet ({one_line(error)})") from None
     except OSError as error:
         raise read_failed(source.uri, error) from None
     if "text" not in schema.names:

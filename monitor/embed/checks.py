@@ -13,6 +13,7 @@ from monitor.embed.int8 import Int8Linear
 from monitor.embed.linear import Linear, PrepackedLinear, TorchLinear, prepacking_works
 from monitor.embed.packed import UnknownLayout, attention_by_runs, attention_varlen, packed_body
 from monitor.embed.tokenising import Key, Tokeniser
+from monitor.errors import one_line
 
 # The largest error relative to a vector's length, packed against plain. Measured: 1e-6 in fp32 with 12 layers of random
 # weights. bf16 keeps 8 bits, so that two orders of sums differ by about 1e-2. int8's own gate is at baseline time.
@@ -46,7 +47,7 @@ def choose_states(
             packed = PackedStates(body, padding=padding, device=device, pooling=pooling, name=name)
             require_agreement(packed, plain, golden, bound=BOUNDS[arithmetic])
         except (UnknownLayout, RuntimeError, TypeError, ValueError, ImportError) as error:
-            reasons.append(f"{name}: {' '.join(str(error).split())[:200]}")
+            reasons.append(f"{name}: {one_line(error)}")
         else:
             return packed
     log.warning("packed_encoder_refused", model_type=model.config.model_type, reasons=reasons)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import migrations
+from monitor.errors import one_line
 
 WRITING = "driftwarden_writing"
 BUSY_SECONDS = 30
@@ -57,10 +58,10 @@ def open_engine(url: str) -> Engine:
     except (SQLAlchemyError, ImportError) as error:
         cause = error.__cause__ or getattr(error, "orig", None) or error
         if getattr(cause, "sqlite_errorcode", None) in NO_DATABASE:
-            raise BadDatabase(f"{_shown(parsed)} is no database that can be opened ({_one_line(cause)})") from error
-        raise StoreError(f"database {_shown(parsed)} does not answer ({_one_line(cause)})") from error
+            raise BadDatabase(f"{_shown(parsed)} is no database that can be opened ({one_line(cause)})") from error
+        raise StoreError(f"database {_shown(parsed)} does not answer ({one_line(cause)})") from error
     except ValueError as error:  # a query parameter of a wrong kind
-        raise BadDatabase(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {_one_line(error)}") from None
+        raise BadDatabase(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {one_line(error)}") from None
     return engine
 
 
@@ -83,10 +84,6 @@ def _shown(url: URL) -> str:
     secrets = [name for name in url.query if "password" in name.lower()]
     masked = url.update_query_dict(dict.fromkeys(secrets, "***"))
     return masked.set(drivername=url.get_backend_name()).render_as_string().replace("%2A%2A%2A", "***")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _to_json(value: Any) -> str:
@@ -138,7 +135,7 @@ def upgrade_schema(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
-        raise StoreError(f"the schema could not be upgraded ({_one_line(error)})") from error
+        raise StoreError(f"the schema could not be upgraded ({one_line(error)})") from error
 
 
 def require_current_schema(engine: Engine) -> None:
@@ -148,7 +145,7 @@ def require_current_schema(engine: Engine) -> None:
         with engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
-        raise StoreError(f"the schema could not be read ({_one_line(error)})") from error
+        raise StoreError(f"the schema could not be read ({one_line(error)})") from error
     if found != head:
         raise StaleSchema(
             f"database schema is at revision {found or 'none'}, this driftwarden needs {head}; "
