@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
 from detectors.checks import FloatArray, IntArray
+from detectors.kl import HALF
 from detectors.novelty import nearest_distances
 from detectors.sketch import Sketch
 
@@ -24,7 +25,6 @@ NEAREST_TEXTS = 3
 WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.05
 LARGEST_EXCESS = 4.0
-HALF = 0.5
 
 
 def drift_scores(

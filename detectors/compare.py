@@ -1,6 +1,5 @@
 """Judge a window's sketch against the reference sketch: several detectors, one verdict that keeps alpha."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.checks import FloatArray, IntArray
-from detectors.embedding_tests import cosine_spread_test, cosine_test, gaussian_test, mean_shift, mmd_test, spread_ratio
+from detectors.embedding_tests import embedding_tests
 from detectors.errors import DetectorInputError
 from detectors.kl import cells_kl, counts_js, smoothed
 from detectors.novelty import novelty_shift
-from detectors.permutation import RowTest, Tested, alpha_given_baseline, count_test, joint_test
+from detectors.permutation import RowTest, Tested, alpha_given_baseline, count_test, enough_permutations, joint_test
 from detectors.results import CellShift, Comparison, DetectorResult, TooLittleData, Verdict
 from detectors.sketch import Sketch
 from detectors.univariate import anderson_darling, ks_distance, total_variation, upper_excess
@@ -35,11 +34,7 @@ EFFECTS = {
     "ad_truncated": "change of the share of truncated texts, 0 to 1",
 }
 
-SHARE_EFFECTS = frozenset(EFFECTS) - {
-    "kl_gaussian",
-    "cosine",
-    "mmd_features",
-}  # the others lie in [0, 1]: shares of texts
+SHARE_EFFECTS = frozenset(EFFECTS) - {"kl_gaussian", "cosine", "mmd_features"}  # the others: shares of texts
 
 CountStatistic = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -125,11 +120,9 @@ def _judged(
 ) -> tuple[tuple[DetectorResult, ...], float]:
     """Return the detectors' results and the combined p-value."""
     histograms = {one.name: one for one in _histograms(reference, current)}
-    rows = np.concatenate([reference.rows, current.rows]).astype(np.float64)
     sizes = (reference.rows.shape[0], current.rows.shape[0])
-    joint = {"kl_gaussian": gaussian_test(rows, *sizes), "cosine": cosine_test(rows, *sizes)}
-    spread, joint["cosine_spread"] = cosine_spread_test(rows, sizes[0])
-    apart, joint["mmd_features"] = mmd_test(rows, *sizes, rng=rng)
+    measured = embedding_tests(reference, current, rng=rng)
+    joint = {name: one.test for name, one in measured.items()}
     joint |= {name: one.as_row_test() for name, one in histograms.items() if one.in_sample(sizes)}
     shares = _shares_of_alpha((*joint, *(name for name in histograms if name not in joint)))
     weight = sum(shares[name] for name in joint)
@@ -139,7 +132,7 @@ def _judged(
         current_n=sizes[1],
         weights=np.array([shares[name] for name in joint]) / weight,
         alpha=alpha * weight,
-        permutations=_enough(permutations, alpha * weight),
+        permutations=enough_permutations(permutations, alpha=alpha * weight),
         rng=rng,
     )
     tested = dict(zip(joint, family.tests, strict=True))
@@ -147,21 +140,14 @@ def _judged(
     for name, one in histograms.items():
         if name not in joint:
             share = alpha * shares[name]
-            drawn = _enough(permutations, share)
+            drawn = enough_permutations(permutations, alpha=share)
             tested[name] = count_test(one.statistic, one.before, one.now, alpha=share, permutations=drawn, rng=rng)
             p_values.append(tested[name].p_value / shares[name])
-    units = {"kl_gaussian": "nats", "cosine": "distance", "cosine_spread": "A²", "mmd_features": "MMD²"}
-    units |= {name: one.unit for name, one in histograms.items()}
-    effects = {name: one.size_of_effect() for name, one in histograms.items()}
-    effects |= {"kl_gaussian": spread_ratio(reference, current), "cosine": mean_shift(reference, current)}
-    effects |= {"cosine_spread": spread, "mmd_features": apart}
+    units = {name: one.unit for name, one in (measured | histograms).items()}
+    effects = {name: one.effect for name, one in measured.items()}
+    effects |= {name: one.size_of_effect() for name, one in histograms.items()}
     results = tuple(_result(name, tested[name], units[name], effects[name]) for name in EFFECTS if name in tested)
     return results, min(1.0, *p_values)
-
-
-def _enough(permutations: int, alpha: float) -> int:
-    """Return enough for a p-value, never less than 1/(B + 1), to reach alpha with a factor of 2 to spare."""
-    return max(permutations, math.ceil(2 / alpha) - 1)
 
 
 def _histograms(reference: Sketch, current: Sketch) -> list[_Histogram]:

@@ -82,6 +82,15 @@ def thinned_counts(pooled: IntArray, drawn: int, *, permutations: int, rng: np.r
     return inside
 
 
+def enough_permutations(permutations: int, *, alpha: float) -> int:
+    """Return at least as many as let a p-value, never less than 1/(B + 1), reach alpha with a factor of 2 to spare.
+
+    >>> enough_permutations(999, alpha=0.001)
+    1999
+    """
+    return max(permutations, math.ceil(2 / alpha) - 1)
+
+
 def dealt(marks: npt.NDArray[Mark], count: int, *, rng: np.random.Generator) -> npt.NDArray[Mark]:
     """Return `count` random permutations (count, u) of the marks (u,) that say which side each unit is on."""
     return rng.permuted(np.broadcast_to(marks, (count, marks.size)), axis=1)

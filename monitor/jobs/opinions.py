@@ -1,17 +1,17 @@
 """Second opinions on a window: other tests of the sampled rows, told beside the verdict and never part of it."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.classifier import classifier
+from detectors.classifier import ClassifierResult, classifier
 from detectors.errors import DetectorInputError
-from detectors.mmd import mmd
+from detectors.mmd import MmdResult, mmd
 from detectors.neighbours import knn_kl, knn_kl_test
-from detectors.results import TooLittleData
+from detectors.permutation import enough_permutations
+from detectors.results import DetectorResult, TooLittleData
 from detectors.sketch import Sketch
 from monitor.policy import OpinionName
 
@@ -45,7 +45,7 @@ def second_opinions(
     At least 999 permutations are drawn, and never too few to reach alpha: at 2,048 rows a side 0.4 s for mmd and for
     classifier and 0.7 s for knn_kl, on one thread.
     """
-    drawn = max(PERMUTATIONS, math.ceil(2 / alpha) - 1)
+    drawn = enough_permutations(PERMUTATIONS, alpha=alpha)
     found = (
         _ASKED[name](reference.rows, current.rows, alpha=alpha, permutations=drawn, rng=rng)
         for name in dict.fromkeys(names)
@@ -55,20 +55,14 @@ def second_opinions(
 
 def _mmd(before: Rows, now: Rows, *, alpha: float, permutations: int, rng: np.random.Generator) -> SecondOpinion | None:
     found = mmd(before, now, rng=rng, permutations=permutations)
-    if isinstance(found, TooLittleData):
-        return None
-    drift = found.p_value <= alpha
-    return SecondOpinion("mmd", found.statistic, found.unit, found.p_value, drift, found.effect_size)
+    return None if isinstance(found, TooLittleData) else _told("mmd", found, alpha=alpha, effect=found.effect_size)
 
 
 def _classifier(
     before: Rows, now: Rows, *, alpha: float, permutations: int, rng: np.random.Generator
 ) -> SecondOpinion | None:
     found = classifier(before, now, rng=rng, permutations=permutations)
-    if isinstance(found, TooLittleData):
-        return None
-    drift = found.p_value <= alpha
-    return SecondOpinion("classifier", found.statistic, found.unit, found.p_value, drift, found.statistic)
+    return None if isinstance(found, TooLittleData) else _told("classifier", found, alpha=alpha, effect=found.statistic)
 
 
 def _knn_kl(
@@ -81,7 +75,13 @@ def _knn_kl(
         nats: float | None = knn_kl(before, now, rng=rng)
     except DetectorInputError:  # too few rows for its dimension: the test still holds
         nats = None
-    return SecondOpinion("knn_kl", found.statistic, found.unit, found.p_value, found.drift, nats)
+    return _told("knn_kl", found, alpha=alpha, effect=nats)
+
+
+def _told(
+    name: OpinionName, found: MmdResult | ClassifierResult | DetectorResult, *, alpha: float, effect: float | None
+) -> SecondOpinion:
+    return SecondOpinion(name, found.statistic, found.unit, found.p_value, found.p_value <= alpha, effect)
 
 
 _ASKED: dict[OpinionName, Callable[..., SecondOpinion | None]] = {
