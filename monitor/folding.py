@@ -10,7 +10,7 @@ from detectors.sketch import Sketch, merge
 from monitor import store
 from monitor.clock import floor_to
 from monitor.errors import InputError
-from monitor.jobs.baseline import Observations, entropy_nats, fold_observations
+from monitor.jobs.baseline import Observations, fold_observations, known_entropies
 from monitor.models import LoadedModel
 from monitor.results import Loaded
 
@@ -54,7 +54,7 @@ def embed_batch(
         confidences=np.array(
             [np.nan if prediction.confidence is None else prediction.confidence for prediction in waiting]
         ),
-        entropies=known_entropies(waiting, model),
+        entropies=known_entropies([prediction.scores for prediction in waiting], encoder=model.encoder),
         token_lengths=encoded.token_counts,
         truncated=encoded.truncated,
         unknown_shares=encoded.unknown_shares,
@@ -84,19 +84,6 @@ def embed_batch(
             )
         )
     return sketches
-
-
-def known_entropies(waiting: Sequence[store.StoredPrediction], model: LoadedModel) -> npt.NDArray[np.float64]:
-    """Return the entropy of each prediction's scores in nats, (n,); NaN unless they cover the model's own labels.
-
-    A server that sends only its highest scores, the rest lumped together, tells another entropy than the model's: never
-    compared.
-    """
-    labels = set(model.encoder.labels) if model.encoder.has_head else set()
-    return np.array(
-        [entropy_nats(list(p.scores.values())) if p.scores and p.scores.keys() == labels else np.nan for p in waiting],
-        dtype=np.float64,
-    )
 
 
 def token_mismatches(

@@ -3,53 +3,28 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from detectors.sketch import Basis, Sketch, empty_sketch, fit_basis, merge
 from monitor.backfill.reading import TextBatch
-from monitor.jobs.baseline import Observations, entropy_nats, fold_observations
+from monitor.jobs.baseline import Labelled, Observations, fold_observations, known_entropies
+
+if TYPE_CHECKING:
+    from monitor.embed import Encoded
 
 KERNEL = "1"  # counts up when the same rows would give another sketch
 
 
-class Encoded(Protocol):
-    """What an encoder answers for n texts; see monitor.embed.Encoded."""
-
-    @property
-    def vectors(self) -> Any:
-        """(n, d), numpy or a torch tensor."""
-        ...
-
-    @property
-    def token_counts(self) -> npt.NDArray[np.int64]:
-        """(n,), of the full texts."""
-        ...
-
-    @property
-    def truncated(self) -> npt.NDArray[np.bool_]:
-        """(n,)."""
-        ...
-
-    @property
-    def finite(self) -> npt.NDArray[np.bool_]:
-        """(n,)."""
-        ...
-
-
-class TextEncoder(Protocol):
+class TextEncoder(Labelled, Protocol):
     """What the kernel asks of an encoder; see monitor.embed.Encoder."""
 
-    labels: tuple[str, ...]
-    has_head: bool
-
-    def encode(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
+    def encode(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> "Encoded[Any]":
         """Embed n texts or pairs of texts; the vectors come to the host."""
         ...
 
-    def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
+    def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> "Encoded[Any]":
         """Embed n texts or pairs of texts; the vectors stay where they are folded."""
         ...
 
@@ -118,27 +93,13 @@ def fit_on(batches: Iterable[TextBatch], encoder: TextEncoder, *, seed: int) -> 
     return fit_basis(rows, rng=np.random.default_rng(seed), classes=sorted(labels)), len(rows)
 
 
-def _observed(batch: TextBatch, encoder: TextEncoder, encoded: Encoded) -> Observations:
+def _observed(batch: TextBatch, encoder: TextEncoder, encoded: "Encoded[Any]") -> Observations:
     return Observations(
         vectors=encoded.vectors,
         texts=(),
         labels=batch.labels,
         confidences=batch.confidences,
-        entropies=_entropies(batch, encoder),
+        entropies=None if batch.scores is None else known_entropies(batch.scores, encoder=encoder),
         token_lengths=encoded.token_counts,
         truncated=encoded.truncated,
-    )
-
-
-def _entropies(batch: TextBatch, encoder: TextEncoder) -> npt.NDArray[np.float64] | None:
-    """Return each row's entropy in nats, NaN unless its scores cover the model's own labels."""
-    if batch.scores is None:
-        return None
-    labels = set(encoder.labels) if encoder.has_head else set()
-    known = [scores is not None and scores.keys() == labels for scores in batch.scores]
-    return np.array(
-        [
-            float(entropy_nats(list(scores.values()))) if fits and scores else np.nan
-            for scores, fits in zip(batch.scores, known, strict=True)
-        ]
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,26 @@ def entropy_nats(probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
     [0.0, 0.693147]
     """
     return np.asarray(special.entr(np.asarray(probabilities, dtype=np.float64)).sum(axis=-1))
+
+
+class Labelled(Protocol):
+    """What is asked of an encoder here: whether it has a classification head, and what that answers."""
+
+    labels: tuple[str, ...]
+    has_head: bool
+
+
+def known_entropies(scores: Sequence[Mapping[str, float] | None], *, encoder: Labelled) -> npt.NDArray[np.float64]:
+    """Return the entropy of each text's scores in nats, (n,); NaN unless they cover the model's own labels.
+
+    A server that sends only its highest scores, the rest lumped together, tells another entropy than the model's: never
+    compared.
+    """
+    own = set(encoder.labels) if encoder.has_head else set()
+    return np.array(
+        [entropy_nats(list(one.values())) if one and one.keys() == own else np.nan for one in scores],
+        dtype=np.float64,
+    )
 
 
 def fit_observations(observed: Observations, chosen: npt.NDArray[np.int64], *, rng: np.random.Generator) -> Basis:

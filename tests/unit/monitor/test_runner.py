@@ -16,7 +16,7 @@ from monitor.baseline import baseline_of_sketch, build_baseline
 from monitor.clock import ReplayedClock, Window, hour_of
 from monitor.embed import Encoded
 from monitor.errors import InputError, TryAgainLater
-from monitor.folding import known_entropies
+from monitor.jobs.baseline import known_entropies
 from monitor.models import LoadedModel
 from monitor.policy import DriftPolicy, ModelPolicy, Policy
 from monitor.reporting import gather
@@ -526,7 +526,8 @@ def test_entropy_is_known_only_where_the_scores_cover_the_models_labels(runner: 
     with Session(runner.engine) as session:
         waiting = store.unembedded(session, model="intents", version="1", before=BEGIN + HOUR, limit=9)
     model = replace(runner.models.model, encoder=WordsEncoder(has_head=True, labels=("a", "b")))
-    np.testing.assert_allclose(known_entropies(waiting, model), [np.log(2), np.nan, np.nan])
+    found = known_entropies([one.scores for one in waiting], encoder=model.encoder)
+    np.testing.assert_allclose(found, [np.log(2), np.nan, np.nan])
 
 
 def build_with_outcomes(runner: Runner, *, error_ratio: float = 0.1) -> None:
