@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -238,16 +239,16 @@ class Encoder:
         def tokenised(start: int) -> Tokens:
             return self._tokeniser(keys[start : start + TEXTS_PER_WINDOW], max_length=self.max_length)
 
-        if len(starts) == 1:
-            yield 0, tokenised(0)
+        if len(starts) < 2:
+            yield from ((start, tokenised(start)) for start in starts)
             return
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise") as ahead:
-            coming: list[Future[Tokens]] = [ahead.submit(tokenised, start) for start in starts[:1]]
-            for start in starts:
-                tokens = coming.pop().result()
-                if start + TEXTS_PER_WINDOW < len(keys):
-                    coming.append(ahead.submit(tokenised, start + TEXTS_PER_WINDOW))
+            coming = ahead.submit(tokenised, 0)
+            for start, following in pairwise(starts):
+                tokens = coming.result()
+                coming = ahead.submit(tokenised, following)
                 yield start, tokens
+            yield starts[-1], coming.result()
 
     def _run(self, tokens: Tokens, answers: Answers, *, start: int, scored: bool) -> None:
         """Fill in vectors and whether they are finite, and scores, of the texts from `start` on.

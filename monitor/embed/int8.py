@@ -1,10 +1,11 @@
 """A linear layer in 8-bit integers on the CPU: a numeric mode of its own, several times faster with AVX-512 VNNI."""
 
 import torch
-from torch.nn import functional
+
+from monitor.embed.linear import Unfused
 
 
-class Int8Linear:
+class Int8Linear(Unfused):
     """Symmetric int8: one scale per output of the weights, one per token of the input, exact 32-bit sums.
 
     Because a token's scale is its own, a text's result does not depend on its neighbours in the batch.
@@ -21,14 +22,6 @@ class Int8Linear:
         rounded = (x / scale).round_().to(torch.int8)
         sums = torch._int_mm(rounded, self._weight)  # noqa: SLF001 torch's only int8 product
         return torch.addcmul(self._bias, sums * scale, self._scale)
-
-    def gelu(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the GELU of x W' + b."""
-        return functional.gelu(self(x))
-
-    def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return x W' + b + residual."""
-        return self(x).add_(residual)
 
 
 def int8_is_exact() -> bool:

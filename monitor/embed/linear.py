@@ -1,5 +1,6 @@
 """A linear layer over packed tokens (T, inputs) → (T, outputs), in the form that is fastest on its device."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -22,15 +23,12 @@ class Linear(Protocol):
         ...
 
 
-class TorchLinear:
-    """torch's own product, on any device and in any dtype."""
+class Unfused(ABC):
+    """A product of its own, after which GELU and residual are computed by themselves."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self._weight, self._bias = weight, bias
-
+    @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return x W' + b."""
-        return functional.linear(x, self._weight, self._bias)
 
     def gelu(self, x: torch.Tensor) -> torch.Tensor:
         """Return the GELU of x W' + b."""
@@ -39,6 +37,17 @@ class TorchLinear:
     def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """Return x W' + b + residual."""
         return self(x).add_(residual)
+
+
+class TorchLinear(Unfused):
+    """torch's own product, on any device and in any dtype."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self._weight, self._bias = weight, bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x W' + b."""
+        return functional.linear(x, self._weight, self._bias)
 
 
 class PrepackedLinear:
