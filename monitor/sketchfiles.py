@@ -14,6 +14,7 @@ from monitor.errors import InputError
 
 MAGIC = b"DWSF"
 SUFFIX = ".sketch"
+NAMES = ("model", "version", "model_digest", "tokenizer_digest", "numeric_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,7 @@ class SketchFile:
 
     def to_bytes(self) -> bytes:
         """Return the versioned binary form."""
-        names = ("model", "version", "model_digest", "tokenizer_digest", "numeric_mode", "baseline_digest")
-        header: dict[str, Any] = {name: getattr(self, name) for name in names}
+        header: dict[str, Any] = {name: getattr(self, name) for name in (*NAMES, "baseline_digest")}
         parts = {"basis": self.basis.to_bytes(), "sketch": self.sketch.to_bytes()}
         if self.reference is not None:
             parts["reference"] = self.reference.to_bytes()
@@ -71,7 +71,7 @@ class SketchFile:
 
 def _require_whole(file: SketchFile) -> None:
     """Raise ValueError or TypeError unless the parts belong together: whoever wrote the file, it can be compared."""
-    for name in ("model", "version", "model_digest", "tokenizer_digest", "numeric_mode"):
+    for name in NAMES:
         if not isinstance(getattr(file, name), str):
             raise TypeError(f"{name} is {getattr(file, name)!r:.80}")
     if not all(isinstance(count, int) for count in file.counts.values()):

@@ -123,7 +123,7 @@ def embed_file(
         numeric_mode=model.encoder.numeric_mode,
         dtype=dtype,
         rows=scanned.rows,
-        dimension=int(model.encoder.encode([]).vectors.shape[1]),
+        dimension=model.encoder.dimension,
     )
     partial, book = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
     with _telling(out), _alone(partial) as stream:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say, warn
+from monitor.commands.common import JsonFlag, model_policy, print_json, progress, read_settings, say, warn
 from monitor.commands.opening import open_store, require_registry
 
 SHOWN = 10
@@ -41,7 +41,6 @@ def backfill(
     from monitor.backfill.job import Request, backfill
     from monitor.files import require_writable
     from monitor.models import pin_reference
-    from monitor.policy import DEFAULTS
 
     settings = read_settings()
     require_writable(out)
@@ -53,7 +52,7 @@ def backfill(
         inputs=inputs,
         model=pinned,
         out=out,
-        policy=policy_or_default(settings, model=pinned.name).models.get(pinned.name, DEFAULTS),
+        policy=model_policy(settings, pinned.name),
         tracking_uri=settings.mlflow_tracking_uri,
         cache_dir=settings.cache_dir,
         engine=engine,
@@ -102,8 +101,7 @@ def embed(
     policy = DEFAULTS
     if not Path(model).is_dir():
         require_registry(settings)
-        name = parse_ref(model).name
-        policy = policy_or_default(settings, model=name).models.get(name, DEFAULTS)
+        policy = model_policy(settings, parse_ref(model).name)
     loaded = load_reference(
         model,
         tracking_uri=settings.mlflow_tracking_uri,

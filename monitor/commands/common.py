@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from monitor.ingest import Progress
-    from monitor.policy import Policy
+    from monitor.policy import ModelPolicy, Policy
     from monitor.settings import Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -45,6 +45,13 @@ def policy_or_default(settings: "Settings", *, model: str | None = None) -> "Pol
     if model is None:
         return Policy()
     return Policy(models={model: DEFAULTS})
+
+
+def model_policy(settings: "Settings", model: str) -> "ModelPolicy":
+    """Return the policy of a model; the defaults where the policy file does not name it."""
+    from monitor.policy import DEFAULTS
+
+    return policy_or_default(settings, model=model).models.get(model, DEFAULTS)
 
 
 def quiet_logs() -> None:

@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say, warn
+from monitor.commands.common import (
+    JsonFlag,
+    model_policy,
+    policy_or_default,
+    print_json,
+    progress,
+    read_settings,
+    say,
+    warn,
+)
 from monitor.commands.opening import make_runner, open_models, open_store, require_registry
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 if TYPE_CHECKING:
+    from monitor.models import RegistryModels
     from monitor.settings import Settings
+    from monitor.store import StoredBaseline
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS or NAME/VERSION in the registry.")]
 OpinionsFlag = Annotated[
@@ -43,7 +54,6 @@ def baseline(
     """
     from monitor.baseline import build_baseline
     from monitor.jobs.calibration import AS_INDEPENDENT
-    from monitor.policy import DEFAULTS
     from monitor.sketchfiles import SUFFIX
     from monitor.texts import load_texts
 
@@ -57,7 +67,7 @@ def baseline(
     engine = open_store(settings, first_use=True)
     models = open_models(settings, first_use=True)
     resolved = models.resolve(model)
-    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
+    policy = model_policy(settings, resolved.name)
     loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
     native = None
     if policy.arithmetic != "native":
@@ -76,9 +86,7 @@ def baseline(
             accept_new_digest=accept_new_digest,
             progress=advance,
         )
-    if accept_new_digest:
-        models.pin(resolved.name, resolved.version, built.model_digest)
-    models.tag_baseline(resolved.name, resolved.version, built.digest)
+    _record(models, built, accept_new_digest=accept_new_digest)
     warnings = table.warnings(reference, labels_used=built.summary["labelled"] > 0)
     unlearnt = (built.summary["stream"] or {}).get("reason")
     if unlearnt:
@@ -100,24 +108,28 @@ def baseline(
         say(f"{built.model}/{built.version}: baseline {built.digest} of {built.summary['texts']} texts")
 
 
+def _record(models: "RegistryModels", built: "StoredBaseline", *, accept_new_digest: bool) -> None:
+    """Tell the registry of a stored baseline, and pin the version's digest anew where that was asked for."""
+    if accept_new_digest:
+        models.pin(built.model, built.version, built.model_digest)
+    models.tag_baseline(built.model, built.version, built.digest)
+
+
 def _baseline_of_sketch(
     model: str, path: Path, settings: "Settings", *, accept_new_digest: bool, as_json: bool
 ) -> None:
     from monitor.baseline import baseline_of_sketch
-    from monitor.policy import DEFAULTS
     from monitor.sketchfiles import read_sketch_file
 
     file = read_sketch_file(path)
     engine, models = open_store(settings, first_use=True), open_models(settings, first_use=True)
     resolved = models.resolve(model)
-    policy = policy_or_default(settings, model=resolved.name).models.get(resolved.name, DEFAULTS)
+    policy = model_policy(settings, resolved.name)
     loaded = models.load(resolved.name, resolved.version, policy, accept_new_digest=accept_new_digest)
     built = baseline_of_sketch(
         file, loaded, engine=engine, minimum=policy.drift.minimum_texts, accept_new_digest=accept_new_digest
     )
-    if accept_new_digest:
-        models.pin(resolved.name, resolved.version, built.model_digest)
-    models.tag_baseline(resolved.name, resolved.version, built.digest)
+    _record(models, built, accept_new_digest=accept_new_digest)
     answer = {"model": built.model, "version": built.version, "digest": built.digest, "texts": built.summary["texts"]}
     if as_json:
         print_json({**answer, "held_out": built.summary["held_out"], "warnings": []})
