@@ -78,27 +78,15 @@ def _run(judge: Judge, n: int, *, runs: int, ledger: Ledger) -> None:
             print(line, file=sys.stderr, flush=True)
         busy = time.process_time()  # not the clock: other slices run beside this one
         outcome = once(judge, n, seed)
-        ledger.append(_entry(judge, n, seed, outcome, seconds=time.process_time() - busy))
+        seconds = time.process_time() - busy
+        asked = {"cell": str(n), "contender": judge.name, "version": judge.version}
+        ledger.append(Entry.of(outcome, **asked, world=WORLD, seed=seed, seconds=seconds))
 
 
 def once(judge: Judge, n: int, seed: int) -> Outcome:
     """Return what a judge says of the two sides of a seed: the same sides for every judge."""
     rng = np.random.default_rng([n, seed])
     return judge.judge(texts(n, rng), texts(n, rng), rng)
-
-
-def _entry(judge: Judge, n: int, seed: int, outcome: Outcome, *, seconds: float) -> Entry:
-    return Entry(
-        cell=str(n),
-        contender=judge.name,
-        version=judge.version,
-        world=WORLD,
-        seed=seed,
-        drift=outcome.drift,
-        score=outcome.score,
-        seconds=seconds,
-        parts=outcome.parts,
-    )
 
 
 def rates(ledger: Ledger) -> Rates:

@@ -88,22 +88,9 @@ def _run(
             started = time.perf_counter()
             outcome = contender.judge(drawn, step.seed)
             seconds = time.perf_counter() - started
-            ledger.append(_entry(step.cell, contender, step.seed, outcome, seconds=seconds, world=world))
+            asked = {"cell": step.cell.name, "contender": contender.name, "version": contender.version}
+            ledger.append(Entry.of(outcome, **asked, world=world, seed=step.seed, seconds=seconds))
             progress.done(step.cell.name, contender.name, seconds)
-
-
-def _entry(cell: Cell, contender: Contender, seed: int, outcome: Outcome, *, seconds: float, world: str) -> Entry:
-    return Entry(
-        cell=cell.name,
-        contender=contender.name,
-        version=contender.version,
-        world=world,
-        seed=seed,
-        drift=outcome.drift,
-        score=outcome.score,
-        seconds=seconds,
-        parts=outcome.parts,
-    )
 
 
 def _contenders(alibi_python: Path) -> list[Contender]:

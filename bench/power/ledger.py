@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.power.outcome import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -22,6 +24,13 @@ class Entry:
     score: tuple[float, ...]
     seconds: float
     parts: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, outcome: Outcome, *, cell: str, contender: str, version: str, world: str, seed: int, seconds: float
+    ) -> "Entry":
+        """Return the entry of an outcome that took so many seconds."""
+        return cls(cell, contender, version, world, seed, outcome.drift, outcome.score, seconds, outcome.parts)
 
 
 class Ledger:
