@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from alerts import names
+from alerts.promql import dump, matcher, series
 
 RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
 RULE_FILE = "driftwarden.rules.yml"
@@ -39,27 +38,13 @@ def render_rules(models: Sequence[ModelAlerting], *, runbook_base: str = RUNBOOK
     """
     groups = [{"name": "driftwarden", "rules": _service_rules(runbook_base)}]
     for model in models:
-        selector = _matcher(names.MODEL, model.name)
+        selector = matcher(names.MODEL, model.name)
         rules = _model_rules(selector, model.window_seconds, about=model.name, runbook_base=runbook_base)
         groups.append({"name": f"driftwarden: {model.name}", "rules": rules})
     if not models:
         rules = _model_rules("", DAY_SECONDS, about="{{ $labels.model }}", runbook_base=runbook_base)
         groups.append({"name": "driftwarden: all models", "rules": rules})
-    return _dump({"groups": groups})
-
-
-def _dump(document: dict[str, Any]) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
-
-
-def _matcher(label: str, value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'{label}="{escaped}"'
-
-
-def _series(name: str, *matchers: str) -> str:
-    held = ",".join(matcher for matcher in matchers if matcher)
-    return f"{name}{{{held}}}" if held else name
+    return dump({"groups": groups})
 
 
 def _alert(
@@ -80,10 +65,10 @@ def _alert(
 
 def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base: str) -> list[dict[str, Any]]:
     stale_after = 2 * window_seconds + GRACE_SECONDS
-    drift_job = _matcher(names.JOB, "drift")
-    actionable = f"max by (model, version) ({_series(names.DRIFT_ACTIONABLE, selector)})"
-    ended = f"max by (model, version) ({_series(names.WINDOW_END, selector, drift_job)})"
-    newest = f"max by (model) ({_series(names.WINDOW_END, selector, drift_job)})"
+    drift_job = matcher(names.JOB, "drift")
+    actionable = f"max by (model, version) ({series(names.DRIFT_ACTIONABLE, selector)})"
+    ended = f"max by (model, version) ({series(names.WINDOW_END, selector, drift_job)})"
+    newest = f"max by (model) ({series(names.WINDOW_END, selector, drift_job)})"
     shown = _in_template(about)
     rules = [
         _alert(
@@ -112,7 +97,7 @@ def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base
     if selector:
         never = _alert(
             "DriftwardenPipelineStale",
-            f"absent({_series(names.WINDOW_END, selector, drift_job)})",
+            f"absent({series(names.WINDOW_END, selector, drift_job)})",
             lasts=f"{stale_after}s",
             severity="critical",
             summary=f"{shown}: no window was ever judged",
@@ -132,7 +117,7 @@ def _in_template(text: str) -> str:
 
 
 def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
-    failed = _series(names.RUNS, _matcher(names.STATUS, "failed"))
+    failed = series(names.RUNS, matcher(names.STATUS, "failed"))
     return [
         _alert(
             "DriftwardenDown",
@@ -159,10 +144,10 @@ def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
 
 def _rejected_rules(runbook_base: str) -> list[dict[str, Any]]:
     """Alert on a share of refused events, of a model and of those that name no model of ours (the label is empty)."""
-    named, unnamed, refused = f'{names.MODEL}!=""', f'{names.MODEL}=""', _matcher(names.OUTCOME, "rejected")
-    of_model = f"max by (model) (increase({_series(names.EVENTS, named, refused)}[1h]))"
-    all_of_model = f"sum by (model) (max by (model, outcome) (increase({_series(names.EVENTS, named)}[1h])))"
-    of_none = f"sum(max by (model) (increase({_series(names.EVENTS, unnamed, refused)}[1h])))"
+    named, unnamed, refused = f'{names.MODEL}!=""', f'{names.MODEL}=""', matcher(names.OUTCOME, "rejected")
+    of_model = f"max by (model) (increase({series(names.EVENTS, named, refused)}[1h]))"
+    all_of_model = f"sum by (model) (max by (model, outcome) (increase({series(names.EVENTS, named)}[1h])))"
+    of_none = f"sum(max by (model) (increase({series(names.EVENTS, unnamed, refused)}[1h])))"
     everything = f"sum(max by (model, outcome) (increase({names.EVENTS}[1h])))"
     told = "Refused events lie in the dead letters, each with field and reason: driftwarden dead-letters."
     return [
@@ -186,7 +171,7 @@ def render_rule_tests(models: Sequence[ModelAlerting]) -> str:
     """Return promtool tests of the rule file: every alert fires, stays silent just below, and resets."""
     watched = models[0] if models else ModelAlerting("support-intents", DAY_SECONDS)
     cases = [_drift_case(watched), _stale_case(watched), _down_case(), _failing_case(), _rejected_case(watched)]
-    return _dump({"rule_files": [RULE_FILE], "evaluation_interval": "1m", "tests": cases})
+    return dump({"rule_files": [RULE_FILE], "evaluation_interval": "1m", "tests": cases})
 
 
 def _expectation(minute: int, alert: str, *labels: dict[str, str]) -> dict[str, Any]:
@@ -196,13 +181,13 @@ def _expectation(minute: int, alert: str, *labels: dict[str, str]) -> dict[str, 
         "expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}',
         "eval_time": f"{minute}m",
         "exp_samples": [
-            {"labels": _series("ALERTS", *(_matcher(*pair) for pair in one.items())), "value": 1} for one in held
+            {"labels": series("ALERTS", *(matcher(*pair) for pair in one.items())), "value": 1} for one in held
         ],
     }
 
 
 def _drift_case(model: ModelAlerting) -> dict[str, Any]:
-    labels = f'{_matcher("model", model.name)},version="1"'
+    labels = f'{matcher("model", model.name)},version="1"'
     fires = {"severity": "warning", "model": model.name, "version": "1"}
     stale_minute = -(-(2 * model.window_seconds + GRACE_SECONDS) // 60)
     return {
@@ -227,7 +212,7 @@ def _drift_case(model: ModelAlerting) -> dict[str, Any]:
 
 
 def _stale_case(model: ModelAlerting) -> dict[str, Any]:
-    labels = f'{_matcher("model", model.name)},version="1",{names.JOB}="drift"'
+    labels = f'{matcher("model", model.name)},version="1",{names.JOB}="drift"'
     minute = (2 * model.window_seconds + GRACE_SECONDS) // 60
     fires = {"severity": "critical", "model": model.name}
     return {
@@ -274,7 +259,7 @@ def _failing_case() -> dict[str, Any]:
 
 
 def _rejected_case(model: ModelAlerting) -> dict[str, Any]:
-    labels = _matcher("model", model.name)
+    labels = matcher("model", model.name)
     return {
         "interval": "1m",
         "input_series": [

@@ -1,0 +1,212 @@
+"""promtool tests of an objective's rules: every pair of windows fires, is silent just below, and resets.
+
+Counts of events are put in place of the recording rules' first step, window by window, so that a wrong factor, window
+or operator in an alert shows; where the events are plain selectors, counters are put in as well, so that a wrong window
+in a recording shows too. Expected values come from `alerts.burn`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from alerts.burn import Burn, increase
+from alerts.promql import dump, matcher, series
+from alerts.slo import SELECTOR, Slo
+from alerts.slo_rules import HOUSE_SEVERITY, escalated_factor, identity, recorded, windows_of
+from alerts.windows import BurnWindows, Severity, seconds_of
+
+PHASE = 10  # minutes that a state lasts
+MANY = 10**9  # events: then the lower bound is the ratio, to a ten-thousandth
+STEP_SECONDS = 300
+TOLERANCE = 1e-6
+_MATCHER = re.compile(r'([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:\\.|[^"\\])*)"')
+
+Case = dict[str, Any]
+Counts = Mapping[str, Sequence[tuple[float, float]]]  # window → (bad, total) in each phase
+
+
+def render_slo_tests(
+    slos: Sequence[Slo], pairs: Sequence[BurnWindows], *, rule_file: str, escalation: float | None = 4.0
+) -> str:
+    """Return a promtool test file for the rules of `render_slo_rules` with the same arguments."""
+    cases: list[Case] = []
+    for slo in slos:
+        cases += [_pair_case(slo, pairs, pair) for pair in pairs if slo.page or pair.severity == "ticket"]
+        cases += [*_escalation_cases(slo, pairs, escalation), _no_data_case(slo)]
+        counters = _counters(slo)
+        if counters is not None:
+            cases.append(_counter_case(slo, pairs, *counters))
+    return dump({"rule_files": [rule_file], "evaluation_interval": f"{STEP_SECONDS}s", "tests": cases})
+
+
+def _injected(slo: Slo, pairs: Sequence[BurnWindows], counts: Counts, phases: int) -> list[dict[str, str]]:
+    """Return recorded counts of every window, one minute a sample; windows without counts see no bad events."""
+    found = []
+    for window in windows_of(pairs):
+        held = counts.get(window, [(0, 1)] * phases)
+        for kind, place in (("bad", 0), ("total", 1)):
+            labels = (matcher(*pair) for pair in {**slo.labels, **identity(slo), "sloth_window": window}.items())
+            values = " ".join(f"{one[place]!r}x{PHASE - 1}" for one in held)
+            found.append({"series": series(f"slo:sli_{kind}:increase{window}", *labels), "values": values})
+    return found
+
+
+def _fires(slo: Slo, severity: Severity, *, minute: int, fires: bool) -> dict[str, Any]:
+    asked = series(
+        "ALERTS",
+        matcher("alertname", slo.runbook),
+        matcher("alertstate", "firing"),
+        matcher("sloth_severity", severity),
+    )
+    labels = {
+        "alertname": slo.runbook,
+        "alertstate": "firing",
+        **slo.labels,
+        **identity(slo),
+        "sloth_severity": severity,
+        "severity": HOUSE_SEVERITY[severity],
+    }
+    told = f"count without (sloth_window) ({asked})"
+    expected = {"labels": series("", *(matcher(*pair) for pair in labels.items())), "value": 1}
+    return {"expr": told, "eval_time": f"{minute}m", "exp_samples": [expected] if fires else []}
+
+
+def _pair_case(slo: Slo, pairs: Sequence[BurnWindows], pair: BurnWindows) -> Case:
+    """Below, long alone, short alone, at the very threshold, both, without evidence, and over again."""
+    limit = pair.factor(slo.period_days) * slo.error_budget
+    above, below = (MANY * limit * 1.02, MANY), (MANY * limit * 0.98, MANY)
+    at, scarce = (limit, 1), (limit * 1.02, 1)
+    phases: list[tuple[tuple[float, float], tuple[float, float], bool]] = [  # short, long, whether it fires
+        (below, below, False),
+        (below, above, False),
+        (above, below, False),
+        (at, above, False),
+        (above, above, True),
+        (above, scarce, False),
+        (above, above, True),
+        (below, above, False),
+    ]
+    counts = {pair.short: [one[0] for one in phases], pair.long: [one[1] for one in phases]}
+    return {
+        "interval": "1m",
+        "name": f"{slo.id} {pair.severity} {pair.short}/{pair.long}",
+        "input_series": _injected(slo, pairs, counts, len(phases)),
+        "promql_expr_test": [
+            _fires(slo, pair.severity, minute=place * PHASE + PHASE // 2, fires=fires)
+            for place, (_, _, fires) in enumerate(phases)
+        ],
+    }
+
+
+def _escalation_cases(slo: Slo, pairs: Sequence[BurnWindows], escalation: float | None) -> Iterator[Case]:
+    factor = escalated_factor(slo, pairs, escalation)
+    if not slo.page or factor is None:
+        return
+    shortest = min((pair.short for pair in pairs if pair.severity == "page"), key=seconds_of)
+    limit = factor * slo.error_budget
+    phases = [((MANY * limit * 0.98, MANY), False), ((MANY * limit * 1.02, MANY), True), ((0.0, MANY), False)]
+    yield {
+        "interval": "1m",
+        "name": f"{slo.id} pages at once on {shortest}",
+        "input_series": _injected(slo, pairs, {shortest: [one for one, _ in phases]}, len(phases)),
+        "promql_expr_test": [
+            _fires(slo, "page", minute=place * PHASE + PHASE // 2, fires=fires)
+            for place, (_, fires) in enumerate(phases)
+        ],
+    }
+
+
+def _no_data_case(slo: Slo) -> Case:
+    labels = {**slo.labels, **identity(slo)}
+    held = series("slo:sli_total:increase5m", *(matcher(*pair) for pair in {**labels, "sloth_window": "5m"}.items()))
+    asked = series("ALERTS", 'alertname="SloNoData",alertstate="firing"', matcher("sloth_id", slo.id))
+    fired = {"alertname": "SloNoData", "alertstate": "firing", **labels, "severity": "critical"}
+    expected = [{"labels": series("ALERTS", *(matcher(*pair) for pair in fired.items())), "value": 1}]
+    return {
+        "interval": "1m",
+        "name": f"{slo.id} without data",
+        "input_series": [{"series": held, "values": "1x9 stale _x20 1x9"}],
+        "promql_expr_test": [
+            {"expr": asked, "eval_time": "9m", "exp_samples": []},
+            {"expr": asked, "eval_time": "15m", "exp_samples": []},
+            {"expr": asked, "eval_time": "25m", "exp_samples": expected},
+            {"expr": asked, "eval_time": "36m", "exp_samples": []},
+        ],
+    }
+
+
+def _counters(slo: Slo) -> tuple[str, str] | None:
+    """Return two series, counted as good and as bad events; None where the queries are not plain enough to tell."""
+    part = slo.bad or slo.good
+    if part is None or not SELECTOR.fullmatch(part) or not SELECTOR.fullmatch(slo.total):
+        return None
+    counted, all_of = _example(part), _example(slo.total)
+    if counted is None or all_of is None:
+        return None
+    name, labels = counted
+    shared = name == all_of[0]
+    within = {**all_of[1], **labels} if shared else labels
+    inside = series(name, *(matcher(*pair) for pair in within.items()))
+    outside = series(all_of[0], *(matcher(*pair) for pair in {**all_of[1], "driftwarden_test": "other"}.items()))
+    if not shared or _matches(part, {**all_of[1], "driftwarden_test": "other"}):
+        return None  # apart from the whole: what else the counter counts is not ours to invent
+    return (outside, inside) if slo.bad else (inside, outside)
+
+
+def _example(selector: str) -> tuple[str, dict[str, str]] | None:
+    """Return a metric and labels that a selector matches, None where its patterns are beyond a guess."""
+    name = selector.split("{", 1)[0]
+    labels = {}
+    for label, operator, value in _MATCHER.findall(selector):
+        if operator == "=":
+            labels[label] = re.sub(r"\\(.)", r"\1", value)
+        elif operator == "=~":
+            guess = value.strip("()").split("|")[0].replace(".*", "x").replace(".+", "x").replace(".", "0")
+            if not re.fullmatch(value, guess):
+                return None
+            labels[label] = guess
+    return (name, labels) if _matches(selector, labels) else None
+
+
+def _matches(selector: str, labels: Mapping[str, str]) -> bool:
+    return all(_holds(labels.get(label, ""), operator, value) for label, operator, value in _MATCHER.findall(selector))
+
+
+def _holds(held: str, operator: str, value: str) -> bool:
+    equal = held == value if operator in ("=", "!=") else re.fullmatch(value, held) is not None
+    return equal != operator.startswith("!")
+
+
+def _counter_case(slo: Slo, pairs: Sequence[BurnWindows], good: str, bad: str) -> Case:
+    """Errors for a while, none for a while: each window's ratio is what the arithmetic says."""
+    lengths = sorted(seconds_of(window) for window in windows_of(pairs))
+    clean, failing = lengths[-2] // STEP_SECONDS + 12, 24  # longer than all windows but one, which tells them apart
+    steps = clean + failing + 12
+    failures = [3.0 * min(max(step - clean, 0), failing) for step in range(steps + 1)]
+    samples = {
+        good: [(step * STEP_SECONDS, 10.0 * step) for step in range(steps + 1)],
+        bad: [(step * STEP_SECONDS, count) for step, count in enumerate(failures)],
+    }
+    asked = []
+    for window in windows_of(pairs):
+        for step in (clean, clean + 3, clean + failing, steps - 1):
+            end = float(step * STEP_SECONDS)
+            counted = {
+                one: increase(held, start=end - seconds_of(window), end=end) or 0.0 for one, held in samples.items()
+            }
+            burn = Burn(counted[bad], counted[good] + counted[bad], slo.error_budget)
+            asked.append(_near(recorded(f"slo:sli_error:ratio_rate{window}", slo), burn.error_ratio or 0.0, end))
+    return {
+        "interval": f"{STEP_SECONDS}s",
+        "name": f"{slo.id} from counters",
+        "input_series": [
+            {"series": good, "values": f"0+10x{steps}"},
+            {"series": bad, "values": f"0x{clean} 3+3x{failing - 1} {3 * failing}x{steps - clean - failing - 1}"},
+        ],
+        "promql_expr_test": asked,
+    }
+
+
+def _near(expression: str, value: float, seconds: float) -> dict[str, Any]:
+    told = f"sum(abs({expression} - {value!r}) < bool {TOLERANCE})"
+    return {"expr": told, "eval_time": f"{seconds:.0f}s", "exp_samples": [{"labels": "{}", "value": 1}]}
