@@ -66,7 +66,8 @@ def lower_bound(bad: float, total: float, *, z: float) -> float:
     """Return a lower confidence bound of the error ratio: Poisson's for the count of bad events, by Wilson & Hilferty.
 
     z : standard normal quantile of the confidence, 2.326 for 99 %. 0 where there is no evidence: one failure alone
-    never looks like a burning service. From 95 % on the cube stays below the exact bound, and within 3 % of it from five events on.
+    never looks like a burning service. From 95 % on the cube stays below the exact bound, within 3 % of it from five
+    events on.
     Sources: Wilson & Hilferty 1931; Breslow & Day 1987, section 2.3 (Byar's approximation).
 
     >>> round(lower_bound(1, 10, z=2.326), 5), round(lower_bound(900, 1000, z=2.326), 3)

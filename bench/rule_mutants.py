@@ -1,4 +1,4 @@
-"""How many broken rules the generated promtool tests notice: each factor, window and operator is changed, one at a time.
+"""How many broken rules the generated promtool tests notice; factors, windows and operators are changed one by one.
 
     python -m bench.rule_mutants
 
