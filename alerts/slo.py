@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alerts.errors import SloRefused
-from alerts.windows import BurnWindows, require_pairs, seconds_of
+from alerts.windows import BurnWindows, duration_of, require_pairs, seconds_of
 
 SELECTOR = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{(?:[^{}"]|"(?:\\.|[^"\\])*")*\})?')
 PLACEHOLDERS = ("$window", "{{.window}}", "{{ .window }}")  # the latter two are Sloth's
@@ -57,6 +57,11 @@ class Slo(BaseModel):
     def id(self) -> str:
         """Service and name, as Sloth joins them."""
         return f"{self.service}-{self.name}"
+
+    @property
+    def period(self) -> str:
+        """The period as a Prometheus duration."""
+        return duration_of(max(round(self.period_days * 86_400), 1))
 
     @property
     def error_budget(self) -> float:

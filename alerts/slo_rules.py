@@ -14,6 +14,7 @@ from alerts.slo import PLACEHOLDERS, Slo, require_possible
 from alerts.windows import BurnWindows, Severity, seconds_of
 
 RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
+RULE_FILE = "driftwarden-slo.rules.yml"
 BASE_WINDOW = "5m"  # of which the period is summed
 NO_DATA_FOR = "10m"
 VERSION = "1"
@@ -33,18 +34,32 @@ def render_slo_rules(
     require_possible(slos, pairs)
     groups = []
     for slo in slos:
-        groups += [
-            {"name": f"sloth-slo-sli-recordings-{slo.id}", "rules": _recordings(slo, pairs)},
-            {"name": f"sloth-slo-meta-recordings-{slo.id}", "rules": _meta_recordings(slo)},
-            {"name": f"sloth-slo-alerts-{slo.id}", "rules": _alerts(slo, pairs, escalation, runbook_base)},
-        ]
+        rules = (_recordings(slo, pairs), _meta_recordings(slo), _alerts(slo, pairs, escalation, runbook_base))
+        groups += [{"name": name, "rules": held} for name, held in zip(group_names(slo), rules, strict=True)]
     return dump({"groups": groups})
+
+
+def group_names(slo: Slo) -> tuple[str, str, str]:
+    """Return the objective's groups in the order in which one reads what another records."""
+    sli, meta, alerting = (f"sloth-slo-{part}-{slo.id}" for part in ("sli-recordings", "meta-recordings", "alerts"))
+    return sli, meta, alerting
 
 
 def windows_of(pairs: Sequence[BurnWindows]) -> list[str]:
     """Return every window that is recorded, the shortest first."""
     found = {BASE_WINDOW, *(window for pair in pairs for window in (pair.short, pair.long))}
     return sorted(found, key=seconds_of)
+
+
+def proven_windows(pairs: Sequence[BurnWindows]) -> set[str]:
+    """Return the windows whose ratio has to be beyond doubt: the long ones, and the one that pages alone."""
+    shortest = shortest_paging(pairs)
+    return {pair.long for pair in pairs} | ({shortest} if shortest else set())
+
+
+def shortest_paging(pairs: Sequence[BurnWindows]) -> str | None:
+    """Return the window that pages alone when errors are dense; None where no pair pages."""
+    return min((pair.short for pair in pairs if pair.severity == "page"), key=seconds_of, default=None)
 
 
 def identity(slo: Slo) -> dict[str, str]:
@@ -75,10 +90,9 @@ def _record(name: str, expression: str, slo: Slo, **more: str) -> Rule:
 
 
 def _recordings(slo: Slo, pairs: Sequence[BurnWindows]) -> list[Rule]:
-    rules = []
+    rules, proven = [], proven_windows(pairs)
     for window in windows_of(pairs):
         total, bad = (recorded(f"slo:sli_{kind}:increase{window}", slo) for kind in ("total", "bad"))
-        ratio = recorded(f"slo:sli_error:ratio_rate{window}", slo)
         # a counter without a bad event yet is 0, not unknown
         rules += [
             _record(f"slo:sli_total:increase{window}", events(slo.total, window), slo, sloth_window=window),
@@ -89,8 +103,10 @@ def _recordings(slo: Slo, pairs: Sequence[BurnWindows]) -> list[Rule]:
                 slo,
                 sloth_window=window,
             ),
-            _record(f"slo:sli_error:lower_bound{window}", _lower_bound(slo, ratio, bad), slo, sloth_window=window),
         ]
+        if window in proven:
+            bound = _lower_bound(slo, recorded(f"slo:sli_error:ratio_rate{window}", slo), bad)
+            rules.append(_record(f"slo:sli_error:lower_bound{window}", bound, slo, sloth_window=window))
     return [*rules, *_period(slo)]
 
 
@@ -110,18 +126,18 @@ def _lower_bound(slo: Slo, ratio: str, bad: str) -> str:
 
 
 def _period(slo: Slo) -> list[Rule]:
-    period, window = f"{slo.period_days:g}d", {"sloth_window": f"{slo.period_days:g}d"}
+    period = slo.period
     bad, total = (
         f"sum_over_time({recorded(f'slo:sli_{kind}:increase{BASE_WINDOW}', slo)}[{period}])"
         for kind in ("bad", "total")
     )
     now = recorded(f"slo:sli_total:increase{BASE_WINDOW}", slo)
     ratio = f"(clamp_max({bad} / ({total} > 0), 1) or ({total} * 0)) and {now}"
-    return [_record(f"slo:sli_error:ratio_rate{period}", ratio, slo, **window)]
+    return [_record(f"slo:sli_error:ratio_rate{period}", ratio, slo, sloth_window=period)]
 
 
 def _meta_recordings(slo: Slo) -> list[Rule]:
-    budget, period = recorded("slo:error_budget:ratio", slo), f"{slo.period_days:g}d"
+    budget, period = recorded("slo:error_budget:ratio", slo), slo.period
     per_budget = f"/ on (sloth_id, sloth_slo, sloth_service) group_left {budget}"
     burnt = recorded("slo:period_burn_rate:ratio", slo)
     return [
@@ -173,8 +189,8 @@ def _alerts(slo: Slo, pairs: Sequence[BurnWindows], escalation: float | None, ru
         conditions = [burning(slo, pair) for pair in held]
         at_once = escalated_factor(slo, pairs, escalation) if severity == "page" else None
         if at_once is not None:
-            shortest = min((pair.short for pair in held), key=seconds_of)
-            conditions.append(f"({recorded(f'slo:sli_error:lower_bound{shortest}', slo)} > {threshold(slo, at_once)})")
+            proven = recorded(f"slo:sli_error:lower_bound{shortest_paging(pairs)}", slo)
+            conditions.append(f"({proven} > {threshold(slo, at_once)})")
         if conditions:
             rules.append(_burn_alert(slo, severity, " or ignoring (sloth_window) ".join(conditions), runbook_base))
     return [*rules, _no_data_alert(slo, runbook_base)]

@@ -7,17 +7,29 @@ in a recording shows too. Expected values come from `alerts.burn`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-from alerts.burn import Burn, increase
+from alerts.burn import Burn, Sample, increase, lower_bound
 from alerts.promql import dump, matcher, series
 from alerts.slo import SELECTOR, Slo
-from alerts.slo_rules import HOUSE_SEVERITY, escalated_factor, identity, recorded, windows_of
+from alerts.slo_rules import (
+    BASE_WINDOW,
+    HOUSE_SEVERITY,
+    escalated_factor,
+    group_names,
+    identity,
+    proven_windows,
+    recorded,
+    shortest_paging,
+    windows_of,
+)
 from alerts.windows import BurnWindows, Severity, seconds_of
 
 PHASE = 10  # minutes that a state lasts
 MANY = 10**9  # events: then the lower bound is the ratio, to a ten-thousandth
 STEP_SECONDS = 300
+EVALUATION_SECONDS = 3600  # of the test from counters, which is days long
 TOLERANCE = 1e-6
 _MATCHER = re.compile(r'([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:\\.|[^"\\])*)"')
 
@@ -28,15 +40,35 @@ Counts = Mapping[str, Sequence[tuple[float, float]]]  # window → (bad, total) 
 def render_slo_tests(
     slos: Sequence[Slo], pairs: Sequence[BurnWindows], *, rule_file: str, escalation: float | None = 4.0
 ) -> str:
-    """Return a promtool test file for the rules of `render_slo_rules` with the same arguments."""
+    """Return promtool tests of the alerts of `render_slo_rules` with the same arguments."""
     cases: list[Case] = []
     for slo in slos:
         cases += [_pair_case(slo, pairs, pair) for pair in pairs if slo.page or pair.severity == "ticket"]
         cases += [*_escalation_cases(slo, pairs, escalation), _no_data_case(slo)]
-        counters = _counters(slo)
-        if counters is not None:
-            cases.append(_counter_case(slo, pairs, *counters))
-    return dump({"rule_files": [rule_file], "evaluation_interval": f"{STEP_SECONDS}s", "tests": cases})
+    return _document(slos, cases, rule_file=rule_file, every_seconds=STEP_SECONDS)
+
+
+def render_slo_counter_tests(slos: Sequence[Slo], pairs: Sequence[BurnWindows], *, rule_file: str) -> str:
+    """Return promtool tests of the recordings: from counters to ratios, bounds and budgets, over more than 3 days.
+
+    Objectives whose queries are not plain selectors have none: what else their counters count is not known.
+    """
+    held = [(slo, _counters(slo)) for slo in slos]
+    cases = [_counter_case(slo, pairs, *counters) for slo, counters in held if counters is not None]
+    return _document(slos, cases, rule_file=rule_file, every_seconds=EVALUATION_SECONDS)
+
+
+def _document(slos: Sequence[Slo], cases: Sequence[Case], *, rule_file: str, every_seconds: int) -> str:
+    # without an order promtool evaluates groups at random, and what one records the next may see an evaluation later
+    order = [name for slo in slos for name in group_names(slo)]
+    return dump(
+        {
+            "rule_files": [rule_file],
+            "evaluation_interval": f"{every_seconds}s",
+            "group_eval_order": order,
+            "tests": list(cases),
+        }
+    )
 
 
 def _injected(slo: Slo, pairs: Sequence[BurnWindows], counts: Counts, phases: int) -> list[dict[str, str]]:
@@ -75,7 +107,7 @@ def _pair_case(slo: Slo, pairs: Sequence[BurnWindows], pair: BurnWindows) -> Cas
     """Below, long alone, short alone, at the very threshold, both, without evidence, and over again."""
     limit = pair.factor(slo.period_days) * slo.error_budget
     above, below = (MANY * limit * 1.02, MANY), (MANY * limit * 0.98, MANY)
-    at, scarce = (limit, 1), (limit * 1.02, 1)
+    at, scarce, nothing = (limit, 1), (limit * 1.02, 1), (0, 0)
     phases: list[tuple[tuple[float, float], tuple[float, float], bool]] = [  # short, long, whether it fires
         (below, below, False),
         (below, above, False),
@@ -85,6 +117,7 @@ def _pair_case(slo: Slo, pairs: Sequence[BurnWindows], pair: BurnWindows) -> Cas
         (above, scarce, False),
         (above, above, True),
         (below, above, False),
+        (nothing, nothing, False),
     ]
     counts = {pair.short: [one[0] for one in phases], pair.long: [one[1] for one in phases]}
     return {
@@ -94,6 +127,10 @@ def _pair_case(slo: Slo, pairs: Sequence[BurnWindows], pair: BurnWindows) -> Cas
         "promql_expr_test": [
             _fires(slo, pair.severity, minute=place * PHASE + PHASE // 2, fires=fires)
             for place, (_, _, fires) in enumerate(phases)
+        ]
+        + [
+            _near(recorded(f"slo:sli_error:ratio_rate{window}", slo), 0.0, (len(phases) * PHASE - PHASE // 2) * 60)
+            for window in (pair.short, pair.long)
         ],
     }
 
@@ -102,7 +139,7 @@ def _escalation_cases(slo: Slo, pairs: Sequence[BurnWindows], escalation: float 
     factor = escalated_factor(slo, pairs, escalation)
     if not slo.page or factor is None:
         return
-    shortest = min((pair.short for pair in pairs if pair.severity == "page"), key=seconds_of)
+    shortest = shortest_paging(pairs) or BASE_WINDOW
     limit = factor * slo.error_budget
     phases = [((MANY * limit * 0.98, MANY), False), ((MANY * limit * 1.02, MANY), True), ((0.0, MANY), False)]
     yield {
@@ -178,33 +215,54 @@ def _holds(held: str, operator: str, value: str) -> bool:
 
 
 def _counter_case(slo: Slo, pairs: Sequence[BurnWindows], good: str, bad: str) -> Case:
-    """Errors for a while, none for a while: each window's ratio is what the arithmetic says."""
-    lengths = sorted(seconds_of(window) for window in windows_of(pairs))
-    clean, failing = lengths[-2] // STEP_SECONDS + 12, 24  # longer than all windows but one, which tells them apart
-    steps = clean + failing + 12
-    failures = [3.0 * min(max(step - clean, 0), failing) for step in range(steps + 1)]
+    """Failures early, some hours later, and for two hours at the end: every window holds another share of them."""
+    hour = 3600 // STEP_SECONDS
+    longest = max(seconds_of(window) for window in windows_of(pairs)) // STEP_SECONDS
+    begins = (0, longest // 2, longest - 5 * hour, longest + 2 * hour)  # of four bursts of failures
+    steps = longest + 4 * hour
+    rates = [3 if any(begin <= step < begin + hour for begin in begins) else 0 for step in range(steps)]
+    failures = [0, *accumulate(rates)]
     samples = {
-        good: [(step * STEP_SECONDS, 10.0 * step) for step in range(steps + 1)],
-        bad: [(step * STEP_SECONDS, count) for step, count in enumerate(failures)],
+        good: [(float(step * STEP_SECONDS), 10.0 * step) for step in range(steps + 1)],
+        bad: [(float(step * STEP_SECONDS), float(count)) for step, count in enumerate(failures)],
     }
     asked = []
-    for window in windows_of(pairs):
-        for step in (clean, clean + 3, clean + failing, steps - 1):
-            end = float(step * STEP_SECONDS)
-            counted = {
-                one: increase(held, start=end - seconds_of(window), end=end) or 0.0 for one, held in samples.items()
-            }
-            burn = Burn(counted[bad], counted[good] + counted[bad], slo.error_budget)
+    for step in (longest + 2 * hour, longest + 3 * hour, steps):
+        end = float(step * STEP_SECONDS)
+        for window in windows_of(pairs):
+            burn = _burn(slo, samples, good, bad, end=end, window=seconds_of(window))
             asked.append(_near(recorded(f"slo:sli_error:ratio_rate{window}", slo), burn.error_ratio or 0.0, end))
+            if window in proven_windows(pairs):
+                bound = lower_bound(burn.bad, burn.total, z=slo.evidence_z)
+                asked.append(_near(recorded(f"slo:sli_error:lower_bound{window}", slo), bound, end))
+        now = _burn(slo, samples, good, bad, end=end, window=STEP_SECONDS)
+        period = _period_burn(slo, samples, good, bad, end=end)
+        asked.append(_near(recorded("slo:current_burn_rate:ratio", slo), now.burn_rate or 0.0, end))
+        left = 1.0 if period.budget_remaining is None else period.budget_remaining
+        asked.append(_near(recorded("slo:period_error_budget_remaining:ratio", slo), left, end))
     return {
         "interval": f"{STEP_SECONDS}s",
         "name": f"{slo.id} from counters",
         "input_series": [
             {"series": good, "values": f"0+10x{steps}"},
-            {"series": bad, "values": f"0x{clean} 3+3x{failing - 1} {3 * failing}x{steps - clean - failing - 1}"},
+            {"series": bad, "values": " ".join(str(count) for count in failures)},
         ],
         "promql_expr_test": asked,
     }
+
+
+def _burn(slo: Slo, samples: Mapping[str, Sequence[Sample]], good: str, bad: str, *, end: float, window: int) -> Burn:
+    counted = {one: increase(held, start=end - window, end=end) or 0.0 for one, held in samples.items()}
+    return Burn(counted[bad], counted[good] + counted[bad], slo.error_budget)
+
+
+def _period_burn(slo: Slo, samples: Mapping[str, Sequence[Sample]], good: str, bad: str, *, end: float) -> Burn:
+    """Sum what every evaluation of the period has recorded for the shortest window."""
+    begin = max(end - seconds_of(slo.period), 0.0)
+    moments = [float(moment) for moment in range(0, int(end) + 1, EVALUATION_SECONDS) if moment >= begin]
+    base = seconds_of(BASE_WINDOW)
+    each = [_burn(slo, samples, good, bad, end=moment, window=base) for moment in moments]
+    return Burn(sum(one.bad for one in each), sum(one.total for one in each), slo.error_budget)
 
 
 def _near(expression: str, value: float, seconds: float) -> dict[str, Any]:

@@ -25,6 +25,16 @@ def seconds_of(duration: str) -> int:
     return sum(int(number) * UNIT_SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", duration))
 
 
+def duration_of(seconds: int) -> str:
+    """Return seconds as a Prometheus duration of one unit, the greatest that divides them.
+
+    >>> duration_of(2_592_000), duration_of(5400)
+    ('30d', '90m')
+    """
+    unit = next(one for one in ("d", "h", "m", "s") if seconds % UNIT_SECONDS[one] == 0)
+    return f"{seconds // UNIT_SECONDS[unit]}{unit}"
+
+
 @dataclass(frozen=True, slots=True)
 class BurnWindows:
     """A pair of windows which together fire when `budget_share` of the period's budget would go within `long`."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alerts.slo import Slo
 from alerts.slo_rules import render_slo_rules
-from alerts.slo_tests import render_slo_tests
+from alerts.slo_tests import render_slo_counter_tests, render_slo_tests
 from alerts.windows import read_windows
 
 PAIRS = read_windows()
@@ -54,7 +54,8 @@ def mutants(expression: str) -> Iterator[tuple[str, str]]:
 
 def caught(promtool: str, folder: Path, rules: str) -> bool:
     (folder / "r.yml").write_text(rules, encoding="utf-8")
-    done = subprocess.run([promtool, "test", "rules", folder / "t.yml"], capture_output=True, check=False)
+    tests = [folder / "alerts.tests.yml", folder / "counters.tests.yml"]
+    done = subprocess.run([promtool, "test", "rules", *tests], capture_output=True, check=False)
     return done.returncode != 0
 
 
@@ -67,7 +68,8 @@ def main() -> None:
     survivors = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        (folder / "t.yml").write_text(render_slo_tests([SLO], PAIRS, rule_file="r.yml"), encoding="utf-8")
+        for name, render in (("alerts", render_slo_tests), ("counters", render_slo_counter_tests)):
+            (folder / f"{name}.tests.yml").write_text(render([SLO], PAIRS, rule_file="r.yml"), encoding="utf-8")
         if caught(promtool, folder, rules):
             sys.exit("the rules fail their own tests")
         for line in [line for line in rules.splitlines() if line.strip().startswith("expr:")]:

@@ -2,11 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.commands.common import JsonFlag, policy_or_default, print_json, read_settings, say
+
+if TYPE_CHECKING:
+    from monitor.policy import Policy
 
 policy_app = typer.Typer(help="Check and describe the policy file.")
 db_app = typer.Typer(help="Look after the database.")
@@ -65,27 +68,75 @@ def upgrade(as_json: JsonFlag = False) -> None:
 
 
 def rules(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for every rule file and its promtool tests; made where missing.")
+    ] = None,
     tests: Annotated[bool, typer.Option("--tests", help="Print the promtool unit tests of the rules instead.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the Prometheus rules of the policy's models.
+    """Render the Prometheus rules of models and objectives.
 
-    Example: driftwarden rules > driftwarden.rules.yml
+    Printed are those of the models; a folder takes all of them with their promtool tests.
+
+    Example: driftwarden rules --out rules && promtool test rules rules/*.tests.yml
     """
     import yaml
 
-    from alerts.rules import ModelAlerting, render_rule_tests, render_rules
+    from alerts.rules import RULE_FILE
 
-    policy = policy_or_default(read_settings())
+    rendered = _render_rules(policy_or_default(read_settings()))
+    if out is not None:
+        return _write_rules(out, rendered, as_json=as_json)
+    chosen = rendered[_tests_of(RULE_FILE) if tests else RULE_FILE]
+    if as_json:
+        print_json(yaml.safe_load(chosen))
+    else:
+        say(chosen.rstrip())
+    return None
+
+
+def _tests_of(rule_file: str) -> str:
+    return rule_file.removesuffix(".rules.yml") + ".tests.yml"
+
+
+def _render_rules(policy: "Policy") -> dict[str, str]:
+    """Return rule files and their promtool tests by name."""
+    from alerts.rules import RULE_FILE, ModelAlerting, render_rule_tests, render_rules
+    from alerts.slo_rules import RULE_FILE as SLO_RULE_FILE
+    from alerts.slo_rules import render_slo_rules
+    from alerts.slo_tests import render_slo_counter_tests, render_slo_tests
+    from alerts.windows import read_windows
+
     models = [
         ModelAlerting(name=name, window_seconds=model.drift.window_hours * 3600)
         for name, model in sorted(policy.models.items())
     ]
-    rendered = render_rule_tests(models) if tests else render_rules(models)
+    found = {RULE_FILE: render_rules(models), _tests_of(RULE_FILE): render_rule_tests(models)}
+    if policy.slos:
+        pairs, escalation = read_windows(), policy.slo_escalation
+        found[SLO_RULE_FILE] = render_slo_rules(policy.slos, pairs, escalation=escalation)
+        found[_tests_of(SLO_RULE_FILE)] = render_slo_tests(
+            policy.slos, pairs, rule_file=SLO_RULE_FILE, escalation=escalation
+        )
+        found["driftwarden-slo-counters.tests.yml"] = render_slo_counter_tests(
+            policy.slos, pairs, rule_file=SLO_RULE_FILE
+        )
+    return found
+
+
+def _write_rules(out: Path, rendered: dict[str, str], *, as_json: bool) -> None:
+    from monitor.files import write_failed, write_whole
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in rendered.items():
+            write_whole(out / name, content.encode())
+    except OSError as error:
+        raise write_failed(out, error, remedy="name a folder that can be written") from None
     if as_json:
-        print_json(yaml.safe_load(rendered))
+        print_json({"files": [str(out / name) for name in rendered]})
     else:
-        say(rendered.rstrip())
+        say(f"{len(rendered)} files in {out}; try them with: promtool test rules {out}/*.tests.yml")
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ import yaml
 from alerts.burn import increase, lower_bound
 from alerts.slo import Slo
 from alerts.slo_rules import render_slo_rules
-from alerts.slo_tests import render_slo_tests
+from alerts.slo_tests import render_slo_counter_tests, render_slo_tests
 from alerts.windows import read_windows
 
 pytestmark = pytest.mark.integration
@@ -74,8 +74,9 @@ def test_the_generated_tests_pass(promtool: str, tmp_path: Path) -> None:
             service="m", name="raw", objective=0.995, total="sum(increase(a[$window]))", bad="sum(increase(b[$window]))"
         ),
     ]
-    tests = render_slo_tests(slos, PAIRS, rule_file="slo.rules.yml")
-    assert passes(promtool, tmp_path, render_slo_rules(slos, PAIRS), tests) == ""
+    for render in (render_slo_tests, render_slo_counter_tests):
+        tests = render(slos, PAIRS, rule_file="slo.rules.yml")
+        assert not passes(promtool, tmp_path, render_slo_rules(slos, PAIRS), tests)
 
 
 def test_a_changed_factor_fails_the_generated_tests(promtool: str, tmp_path: Path) -> None:

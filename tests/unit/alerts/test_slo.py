@@ -1,5 +1,7 @@
 """Objectives, windows and what the linter refuses."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 from alerts.errors import SloRefused
 from alerts.slo import Slo, problems, require_possible
 from alerts.slo_rules import render_slo_rules
-from alerts.slo_tests import render_slo_tests
+from alerts.slo_tests import render_slo_counter_tests
 from alerts.windows import BurnWindows, read_windows, seconds_of
 
 PAIRS = read_windows()
@@ -119,9 +121,17 @@ def test_queries_of_sloth_and_of_ours_are_filled_in() -> None:
     told = render_slo_rules([raw], PAIRS)
     assert "sum(increase(a_total[6h]))" in told
     assert "sum(increase(b_total[6h]))" in told
-    assert "from counters" not in render_slo_tests([raw], PAIRS, rule_file="r.yml")
-    assert "from counters" in render_slo_tests([AVAILABILITY], PAIRS, rule_file="r.yml")
+    assert "from counters" not in render_slo_counter_tests([raw], PAIRS, rule_file="r.yml")
+    assert "from counters" in render_slo_counter_tests([AVAILABILITY], PAIRS, rule_file="r.yml")
 
 
 def test_durations_add_up() -> None:
     assert seconds_of("1d12h") == 129_600
+
+
+def test_every_alert_of_an_objective_has_a_runbook() -> None:
+    groups = yaml.safe_load(render_slo_rules([AVAILABILITY], PAIRS))["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    for rule in alerts:
+        assert rule["annotations"]["runbook_url"].endswith(f"/{rule['alert']}.md")
+        assert (Path(__file__).parents[3] / "docs/runbooks" / f"{rule['alert']}.md").is_file()
