@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerts import names
+from alerts.alertmanager import WATCHDOG
 from alerts.promql import dump, matcher, series
 
 RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
@@ -19,6 +20,7 @@ ALERTS = (
     "DriftwardenDown",
     "DriftwardenRunsFailing",
     "DriftwardenEventsRejected",
+    WATCHDOG,
 )
 
 
@@ -139,6 +141,16 @@ def _service_rules(runbook_base: str) -> list[dict[str, Any]]:
             runbook_base=runbook_base,
         ),
         *_rejected_rules(runbook_base),
+        _alert(
+            WATCHDOG,
+            "vector(1)",
+            lasts="0m",
+            severity="none",
+            summary="rules are evaluated and alerts delivered",
+            description="It always fires. Whoever receives it raises the alarm when it falls silent: then Prometheus "
+            "or Alertmanager is down, and no other alert would come.",
+            runbook_base=runbook_base,
+        ),
     ]
 
 
@@ -170,7 +182,14 @@ def _rejected_rules(runbook_base: str) -> list[dict[str, Any]]:
 def render_rule_tests(models: Sequence[ModelAlerting]) -> str:
     """Return promtool tests of the rule file: every alert fires, stays silent just below, and resets."""
     watched = models[0] if models else ModelAlerting("support-intents", DAY_SECONDS)
-    cases = [_drift_case(watched), _stale_case(watched), _down_case(), _failing_case(), _rejected_case(watched)]
+    cases = [
+        _drift_case(watched),
+        _stale_case(watched),
+        _down_case(),
+        _failing_case(),
+        _rejected_case(watched),
+        _watchdog_case(),
+    ]
     return dump({"rule_files": [RULE_FILE], "evaluation_interval": "1m", "tests": cases})
 
 
@@ -238,6 +257,11 @@ def _down_case() -> dict[str, Any]:
             _expectation(17, "DriftwardenDown"),
         ],
     }
+
+
+def _watchdog_case() -> dict[str, Any]:
+    fires = _expectation(0, WATCHDOG, {"severity": "none"}), _expectation(60, WATCHDOG, {"severity": "none"})
+    return {"interval": "1m", "input_series": [], "promql_expr_test": list(fires)}
 
 
 def _failing_case() -> dict[str, Any]:

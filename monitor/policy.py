@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from alerts.alertmanager import Notifications
 from alerts.slo import Slo, require_possible
 from alerts.windows import read_windows
 from monitor.errors import InputError
@@ -142,6 +143,7 @@ class Policy(Section):
     capture: CapturePolicy = CapturePolicy()
     retention: RetentionPolicy = RetentionPolicy()
     models: dict[str, ModelPolicy] = Field(default_factory=dict, description="the watched models by registered name")
+    notifications: Notifications = Notifications()
     slos: tuple[Slo, ...] = Field((), description="service level objectives; docs/slo.md")
     slo_escalation: float | None = Field(
         4.0, gt=1, description="page at once when the shortest window burns this many times beyond the fastest factor"

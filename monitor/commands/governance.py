@@ -1,4 +1,4 @@
-"""`policy check|schema|example`, `db upgrade`, `rules`."""
+"""`policy check|schema|example`, `db upgrade`, `rules`, `alertmanager-config`."""
 
 import tomllib
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.commands.common import JsonFlag, policy_or_default, print_json, read_settings, say
+from monitor.errors import InputError
 
 if TYPE_CHECKING:
     from monitor.policy import Policy
@@ -95,6 +96,35 @@ def rules(
     return None
 
 
+def alertmanager_config(
+    out: Annotated[Path | None, typer.Option(help="File to write; printed by default.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Render routes, muting and receivers for Alertmanager.
+
+    Example: driftwarden alertmanager-config --out alertmanager.yml && amtool check-config alertmanager.yml
+    """
+    import yaml
+
+    from alerts.alertmanager import render_alertmanager
+    from alerts.errors import AlertingError
+    from monitor.files import write_failed, write_whole
+
+    try:
+        rendered = render_alertmanager(policy_or_default(read_settings()).notifications)
+    except AlertingError as error:
+        raise InputError(str(error)) from None
+    if out is not None:
+        try:
+            write_whole(out, rendered.encode())
+        except OSError as error:
+            raise write_failed(out, error, remedy="name a file that can be written") from None
+    if as_json:
+        print_json(yaml.safe_load(rendered))
+    elif out is None:
+        say(rendered.rstrip())
+
+
 def _tests_of(rule_file: str) -> str:
     return rule_file.removesuffix(".rules.yml") + ".tests.yml"
 
@@ -144,3 +174,4 @@ def register(app: typer.Typer) -> None:
     app.add_typer(policy_app, name="policy")
     app.add_typer(db_app, name="db")
     app.command()(rules)
+    app.command("alertmanager-config")(alertmanager_config)
