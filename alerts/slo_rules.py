@@ -18,6 +18,7 @@ RULE_FILE = "driftwarden-slo.rules.yml"
 BASE_WINDOW = "5m"  # of which the period is summed
 NO_DATA_FOR = "10m"
 VERSION = "1"
+PROVEN_SHARE = 0.5  # of a factor that the long window's lower bound must cross
 HOUSE_SEVERITY: dict[Severity, str] = {"page": "critical", "ticket": "warning"}
 
 Rule = dict[str, Any]
@@ -166,11 +167,18 @@ def _meta_recordings(slo: Slo) -> list[Rule]:
 
 
 def burning(slo: Slo, pair: BurnWindows) -> str:
-    """Return PromQL of one pair: both windows above the factor, the long one beyond doubt."""
-    limit = threshold(slo, pair.factor(slo.period_days))
-    short = recorded(f"slo:sli_error:ratio_rate{pair.short}", slo)
+    """Return PromQL of one pair: both windows above the factor, and beyond doubt above half of it in the long one.
+
+    Half, because a bound that had to cross the factor itself would come a quarter of an hour late at middling traffic;
+    what a service within its budget shows by chance stays far below (docs/slo.md).
+    """
+    factor = pair.factor(slo.period_days)
+    above = " and ignoring (sloth_window) ".join(
+        f"({recorded(f'slo:sli_error:ratio_rate{window}', slo)} > {threshold(slo, factor)})"
+        for window in (pair.short, pair.long)
+    )
     proven = recorded(f"slo:sli_error:lower_bound{pair.long}", slo)
-    return f"(({short} > {limit}) and ignoring (sloth_window) ({proven} > {limit}))"
+    return f"({above} and ignoring (sloth_window) ({proven} > {threshold(slo, factor * PROVEN_SHARE)}))"
 
 
 def escalated_factor(slo: Slo, pairs: Sequence[BurnWindows], times: float | None) -> float | None:

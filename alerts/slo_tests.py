@@ -16,6 +16,7 @@ from alerts.slo import SELECTOR, Slo
 from alerts.slo_rules import (
     BASE_WINDOW,
     HOUSE_SEVERITY,
+    PROVEN_SHARE,
     escalated_factor,
     group_names,
     identity,
@@ -27,6 +28,8 @@ from alerts.slo_rules import (
 from alerts.windows import BurnWindows, Severity, seconds_of
 
 PHASE = 10  # minutes that a state lasts
+FEW = 5  # bad events, little evidence
+POWER_OF_TWO = 2**30
 MANY = 10**9  # events: then the lower bound is the ratio, to a ten-thousandth
 STEP_SECONDS = 300
 EVALUATION_SECONDS = 3600  # of the test from counters, which is days long
@@ -104,18 +107,21 @@ def _fires(slo: Slo, severity: Severity, *, minute: int, fires: bool) -> dict[st
 
 
 def _pair_case(slo: Slo, pairs: Sequence[BurnWindows], pair: BurnWindows) -> Case:
-    """Below, long alone, short alone, at the very threshold, both, without evidence, and over again."""
+    """Below, one window alone, at the very threshold, too little evidence, both: it fires then alone, and resets."""
     limit = pair.factor(slo.period_days) * slo.error_budget
     above, below = (MANY * limit * 1.02, MANY), (MANY * limit * 0.98, MANY)
-    at, scarce, nothing = (limit, 1), (limit * 1.02, 1), (0, 0)
+    at, nothing = (POWER_OF_TWO * limit, POWER_OF_TWO), (0, 0)  # scaled by a power of two the ratio is the limit itself
+    few = lower_bound(FEW, 1, z=slo.evidence_z) / (limit * PROVEN_SHARE)  # events, at which the bound is half the limit
+    doubtful, proven = (FEW, few / 0.98), (FEW, few / 1.02)
     phases: list[tuple[tuple[float, float], tuple[float, float], bool]] = [  # short, long, whether it fires
         (below, below, False),
         (below, above, False),
         (above, below, False),
         (at, above, False),
+        (above, at, False),
         (above, above, True),
-        (above, scarce, False),
-        (above, above, True),
+        (above, doubtful, False),
+        (above, proven, True),
         (below, above, False),
         (nothing, nothing, False),
     ]
