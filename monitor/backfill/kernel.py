@@ -14,7 +14,7 @@ from monitor.jobs.baseline import Labelled, Observations, fold_observations, kno
 if TYPE_CHECKING:
     from monitor.embed import Encoded
 
-KERNEL = "1"  # counts up when the same rows would give another sketch
+KERNEL = "2"  # counts up when the same rows would give another sketch
 
 
 class TextEncoder(Labelled, Protocol):
@@ -102,4 +102,5 @@ def _observed(batch: TextBatch, encoder: TextEncoder, encoded: "Encoded[Any]") -
         entropies=None if batch.scores is None else known_entropies(batch.scores, encoder=encoder),
         token_lengths=encoded.token_counts,
         truncated=encoded.truncated,
+        unknown_shares=encoded.unknown_shares,
     )

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from detectors.sketch import Basis, Sketch, fold, merge
+from detectors.sketch import QUANTITIES, Basis, Sketch, fold, merge
 from monitor.backfill.kernel import embed_shard, fit_on
 from monitor.backfill.reading import TextBatch, row_ids
-from monitor.jobs.baseline import class_indexes
+from monitor.baseline import observe
+from monitor.jobs.baseline import class_indexes, fold_observations
+from monitor.models import LoadedModel
+from monitor.texts import TextTable
 
 N, D = 5000, 12
 
@@ -20,6 +23,7 @@ class Encoded:
     vectors: np.ndarray
     token_counts: np.ndarray
     truncated: np.ndarray
+    unknown_shares: np.ndarray
     finite: np.ndarray
 
 
@@ -35,7 +39,7 @@ class HashEncoder:
         finite = np.array(["bad" not in text for text in texts], dtype=bool)
         vectors[~finite] = np.nan
         counts = np.array([len(text) for text in texts], dtype=np.int64)
-        return Encoded(vectors.astype(np.float32), counts, counts > 9, finite)
+        return Encoded(vectors.astype(np.float32), counts, counts > 9, (counts % 3) / 4, finite)
 
     def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
         return self.encode(texts, pairs)
@@ -74,6 +78,7 @@ def single_pass(basis: Basis) -> Sketch:
         entropies=entropies[kept],
         token_lengths=encoded.token_counts[kept],
         truncated=encoded.truncated[kept].astype(float),
+        unknown_shares=encoded.unknown_shares[kept],
     )
 
 
@@ -99,6 +104,22 @@ def test_partial_sketches_of_any_cut_merge_to_a_single_pass(basis: Basis, shards
         if name not in {"basis_digest", "n"}:
             np.testing.assert_allclose(getattr(merged, name), getattr(wanted, name), rtol=1e-9, atol=1e-9, err_msg=name)
     assert wanted.entropy_counts.sum() > 0
+
+
+def test_a_backfilled_sketch_and_a_single_pass_carry_the_same_quantities(basis: Basis) -> None:
+    texts, confidences = tuple(f"text {i}" for i in range(1, 100)), np.full(99, 0.7)
+    table = TextTable(texts, labels=("a",) * 99, confidences=confidences)
+    loaded = LoadedModel("intents", "1", "sha256:0", HashEncoder())  # type: ignore[arg-type]  # what is asked of one
+    observed = observe(loaded, table)
+    ids = row_ids("a.parquet", np.arange(99))
+    single = fold_observations(basis, observed, row_ids=ids, chosen=np.arange(99))
+    backfilled = embed_shard(
+        [TextBatch(texts, ids, labels=table.labels, confidences=confidences)], HashEncoder(), basis
+    ).sketch
+    for name in QUANTITIES:
+        counts = [getattr(sketch, f"{name}_counts").tolist() for sketch in (backfilled, single)]
+        assert counts[0] == counts[1], name
+    assert backfilled.unknown_share_counts.sum() == 99
 
 
 def test_the_counts_are_of_all_rows_and_progress_hears_each_batch(basis: Basis) -> None:
