@@ -1,6 +1,5 @@
 """Natural variation: what the reference's own hours and weekdays do, so that the usual Monday is not drift."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,10 +40,7 @@ def practical_difference(*, p_value: float, alpha: float, effect: float, floor: 
 
 @dataclass(frozen=True, slots=True)
 class HourlyTotals:
-    """Totals (H, k) of H distinct hours, the number of texts (H,) in each, and the hours since 1970 (H,), UTC.
-
-    Totals are counts of cells, or sums of projected rows and their products: whatever, divided by n, is a mean.
-    """
+    """Counts of cells (H, k) in H distinct UTC hours since 1970 (H,), and the number of texts (H,) in each."""
 
     hours: IntArray
     n: FloatArray
@@ -70,16 +66,10 @@ def share_distance(expected: FloatArray, observed: FloatArray) -> FloatArray:
     return np.asarray(np.sum((observed - expected) ** 2 / np.maximum(expected, SHARE_FLOOR), axis=-1))
 
 
-def squared_distance(expected: FloatArray, observed: FloatArray) -> FloatArray:
-    """Return the squared distance of means (..., k)."""
-    return np.asarray(np.sum((observed - expected) ** 2, axis=-1))
-
-
 def natural_variation_test(
     reference: HourlyTotals,
     current: HourlyTotals,
     *,
-    statistic: Callable[[FloatArray, FloatArray], FloatArray] = share_distance,
     rng: np.random.Generator,
     draws: int = 1999,
     block_hours: int = DAY_HOURS,
@@ -109,8 +99,8 @@ def natural_variation_test(
     departures, possible, blocks = _drawn_departures(before, now, block_hours=block_hours, draws=draws, rng=rng)
     if not blocks:
         return TooLittleData("reference blocks of the window's hours", got=0, needed=MINIMUM_WEEKS)
-    null = statistic(expected, expected + departures)
-    reached = float(statistic(expected, observed))
+    null = share_distance(expected, expected + departures)
+    reached = float(share_distance(expected, observed))
     finest = 1 / (1 + min(possible, float(draws)))
     return VariationTest(reached, max(p_value(reached, null), finest), finest, blocks)
 
