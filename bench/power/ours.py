@@ -1,5 +1,6 @@
 """driftwarden as a contender: the one file that knows how its verdict is asked for."""
 
+import ast
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -14,7 +15,8 @@ from detectors.sketch import fit_basis
 from monitor.jobs.baseline import Observations, Reference, build_reference, fold_observations
 
 ALPHA = 0.05
-SOURCES = ("detectors/*.py", "monitor/jobs/baseline.py", "bench/power/ours.py")
+ROOT = Path(__file__).parents[2]
+ROOMS = ("detectors", "monitor")
 
 
 def contenders() -> list[Contender]:
@@ -74,9 +76,28 @@ def _judge_with_baseline(draw: Draw, seed: int) -> Outcome:
 
 def _version() -> str:
     """Return a digest of what decides the verdict: results of other code are never taken for this code's."""
-    root = Path(__file__).parents[2]
     found = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(root.glob(pattern)):
-            found.update(path.read_bytes())
+    for path in sorted(sources(Path(__file__))):
+        found.update(path.read_bytes())
     return found.hexdigest()[:12]
+
+
+def sources(start: Path) -> set[Path]:
+    """Return a file and all of ours that it imports, near or far: what else stands in a folder decides nothing."""
+    found, waiting = set[Path](), [start]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path)
+    return found
+
+
+def _imported(path: Path) -> list[Path]:
+    files = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ROOMS:
+            base = ROOT.joinpath(*node.module.split("."))
+            modules = [base, *(base / alias.name for alias in node.names)]
+            files += [one.with_suffix(".py") for one in modules if one.with_suffix(".py").is_file()]
+    return files

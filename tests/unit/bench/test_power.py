@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.power import ours
 from bench.power.ledger import Entry, Ledger
 from bench.power.outcome import Contender, Outcome
 from bench.power.perturb import PERTURBATIONS
@@ -154,3 +155,10 @@ def test_ours_is_above_a_peer_that_finds_nothing(tmp_path: Path) -> None:
     found = duel(SHIFTED, stood)
     assert found is not None
     assert (found.peer, found.outcome, found.ours) == ("alibi_mmd", "above", Rate(40, 40))
+
+
+def test_a_contenders_version_is_of_what_decides_its_verdict_and_of_nothing_beside() -> None:
+    found = {path.relative_to(ours.ROOT).as_posix() for path in ours.sources(Path(ours.__file__))}
+    deciding = {"bench/power/ours.py", "detectors/compare.py", "detectors/permutation.py", "monitor/jobs/baseline.py"}
+    assert deciding <= found
+    assert not found & {"detectors/estimates.py", "detectors/attribution.py", "bench/power/pools.py"}
