@@ -16,6 +16,7 @@ from detectors.sketch import Basis, Sketch, empty_sketch, merge
 from monitor import store
 from monitor.backfill.engines import ENGINES
 from monitor.backfill.kernel import KERNEL
+from monitor.backfill.reading import Reject
 from monitor.backfill.shards import ROWS_PER_SHARD, Shard, choose_fitted, cut_shards
 from monitor.backfill.sources import absolute, find_sources, public
 from monitor.backfill.worker import FIT, Answer, Setup, fit_task, read_answer, shard_task
@@ -70,7 +71,7 @@ class Backfilled:
     file: SketchFile
     shards: int
     reused: int
-    rejects: tuple[tuple[str, int, str], ...]
+    rejects: tuple[Reject, ...]
     seconds: float
     embedded: int
 
@@ -270,18 +271,13 @@ def _merged(payloads: Iterable[bytes]) -> Sketch:
 
 def _summed(
     shards: Sequence[Shard], done: dict[str, store.FinishedShard], fitted: Answer | None
-) -> tuple[dict[str, int], tuple[tuple[str, int, str], ...]]:
+) -> tuple[dict[str, int], tuple[Reject, ...]]:
     totals: Counter[str] = Counter(texts=sum(shard.rows for shard in shards), fitted=0)
-    rejects: list[tuple[str, int, str]] = []
-    if fitted is not None:
-        totals.update(fitted.counts)
-        names = sorted({shard.name for shard in shards if shard.fitted}, key=len, reverse=True)
-        for row, reason in fitted.rejects:
-            name = next(one for one in names if reason.startswith(f"{one}: "))
-            rejects.append((name, row, reason.removeprefix(f"{name}: ")))
-    for shard in shards:
-        totals.update(done[shard.key].counts)
-        rejects += [(shard.name, row, reason) for row, reason in done[shard.key].rejects]
+    rejects: list[Reject] = []
+    parts: list[Answer | store.FinishedShard] = [done[shard.key] for shard in shards]
+    for part in [*parts, *([] if fitted is None else [fitted])]:
+        totals.update(part.counts)
+        rejects += part.rejects
     return dict(sorted(totals.items())), tuple(sorted(rejects)[:LISTED])
 
 

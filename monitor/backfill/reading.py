@@ -21,22 +21,25 @@ READ_ROWS = 64  # few: 500 rows of 5 MB, a compressed file of 1 kB, took 5 GB as
 LISTED = 100  # refused rows that are named, a shard; all are counted
 
 
+Reject = tuple[str, int, str]
+
+
 class UnreadableShard(Exception):
     """A part of a file is damaged; the message says how."""
 
 
 @dataclass(slots=True)
 class Rejects:
-    """Refused rows: how many, and the first of them as (row of the file from 1, reason)."""
+    """Refused rows: how many, and the first of them as (file, row of it from 1, reason)."""
 
     count: int = 0
-    listed: list[tuple[int, str]] = field(default_factory=list)
+    listed: list[Reject] = field(default_factory=list)
 
-    def add(self, row: int, reason: str, *, rows: int = 1) -> None:
+    def add(self, file: str, row: int, reason: str, *, rows: int = 1) -> None:
         """Count a refused row, or so many from it on."""
         self.count += rows
         if len(self.listed) < LISTED:
-            self.listed.append((row, reason))
+            self.listed.append((file, row, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class _Window:
             scores = _scores(record.get("scores"))
             confidence = self._read(read_confidence, row, record.get("confidence"))
         except (InputError, ValueError) as error:
-            rejects.add(row + 1, str(error).removeprefix(f"{self._name}: row {row + 1}: "))
+            rejects.add(self._name, row + 1, str(error).removeprefix(f"{self._name}: row {row + 1}: "))
             return
         if confidence is None:
             confidence = confidence_of(label, scores)

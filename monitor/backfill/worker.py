@@ -14,7 +14,7 @@ from detectors.basis import MINIMUM_TEXTS
 from detectors.errors import DetectorError
 from detectors.sketch import Basis, empty_sketch
 from monitor.backfill.kernel import embed_shard, fit_on
-from monitor.backfill.reading import Rejects, TextBatch, UnreadableShard, read_windows
+from monitor.backfill.reading import Reject, Rejects, TextBatch, UnreadableShard, read_windows
 from monitor.backfill.shards import Shard
 from monitor.errors import DriftwardenError, InputError, TooLittleData, TryAgainLater
 from monitor.models import LoadedModel, load_reference
@@ -50,7 +50,7 @@ class Answer:
 
     key: str
     counts: dict[str, int]
-    rejects: tuple[tuple[int, str], ...]
+    rejects: tuple[Reject, ...]
     payload: bytes
 
     def header(self) -> str:
@@ -73,7 +73,7 @@ def read_answer(header: str, payload: bytes) -> Answer:
     found = json.loads(header)
     if "error" in found:
         raise next(kind for kind in _ERRORS if kind.__name__ == found["kind"])(found["error"])
-    rejects = tuple((int(row), str(reason)) for row, reason in found["rejects"])
+    rejects = tuple((str(file), int(row), str(reason)) for file, row, reason in found["rejects"])
     return Answer(found["key"], found["counts"], rejects, payload)
 
 
@@ -165,7 +165,8 @@ def _fold(shard: Shard, model: LoadedModel, basis: Basis, *, advance: Advance | 
     except UnreadableShard as error:
         rejects = Rejects()
         last = shard.first_row + shard.rows
-        rejects.add(shard.first_row + 1, f"rows up to {last}: {error}", rows=shard.rows - len(shard.fitted))
+        left_out = shard.rows - len(shard.fitted)
+        rejects.add(shard.name, shard.first_row + 1, f"rows up to {last}: {error}", rows=left_out)
         counts, sketch = {"n": 0, "tokens": 0, "truncated": 0, "nonfinite": 0}, empty_sketch(basis)
     counts |= {"rejected": rejects.count}
     return Answer(shard.key, counts, tuple(rejects.listed), sketch.to_bytes())
@@ -173,11 +174,10 @@ def _fold(shard: Shard, model: LoadedModel, basis: Basis, *, advance: Advance | 
 
 def _fit(shards: Sequence[Shard], model: LoadedModel, *, seed: int, advance: Advance | None) -> Answer:
     rejects, seen = Rejects(), Counter[str]()
-    first_rejects: list[tuple[int, str]] = []
 
     def batches() -> Iterator[TextBatch]:
         for shard in shards:
-            known = len(rejects.listed)
+            before = seen["texts"] + rejects.count
             try:
                 for batch in read_windows(shard, rejects, fitted=True):
                     seen["texts"] += len(batch.texts)
@@ -185,8 +185,8 @@ def _fit(shards: Sequence[Shard], model: LoadedModel, *, seed: int, advance: Adv
                     if advance is not None:
                         advance(len(batch.texts))
             except UnreadableShard as error:
-                rejects.add(shard.first_row + 1, str(error), rows=len(shard.fitted))
-            first_rejects.extend((row, f"{shard.name}: {reason}") for row, reason in rejects.listed[known:])
+                unread = len(shard.fitted) - (seen["texts"] + rejects.count - before)
+                rejects.add(shard.name, shard.first_row + 1, f"{unread} rows of the basis: {error}", rows=unread)
 
     try:
         basis, texts = fit_on(batches(), model.encoder, seed=seed)
@@ -202,4 +202,5 @@ def _fit(shards: Sequence[Shard], model: LoadedModel, *, seed: int, advance: Adv
         basis=basis,
         sketch=empty_sketch(basis),
     )
-    return Answer(FIT, {"fitted": texts, "rejected": rejects.count}, tuple(first_rejects), frame.to_bytes())
+    counts = {"fitted": texts, "rejected": rejects.count, "nonfinite": seen["texts"] - texts}
+    return Answer(FIT, counts, tuple(rejects.listed), frame.to_bytes())

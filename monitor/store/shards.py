@@ -34,7 +34,7 @@ def finished_shards(session: Session, *, run: str, kernel_digest: str) -> dict[s
         select(*columns).where(BackfillShard.run == run, BackfillShard.kernel_digest == kernel_digest)
     )
     return {
-        shard: FinishedShard(shard, kernel_digest, counts, [(row, reason) for row, reason in rejects])
+        shard: FinishedShard(shard, kernel_digest, counts, [(file, row, reason) for file, row, reason in rejects])
         for shard, counts, rejects in found
     }
 

@@ -213,7 +213,7 @@ class BackfillShard(Base):
     shard: Mapped[str]
     kernel_digest: Mapped[str]
     counts: Mapped[dict[str, Any]]
-    rejects: Mapped[list[Any]] = mapped_column(JSON)  # [row, reason], the first of them
+    rejects: Mapped[list[Any]] = mapped_column(JSON)  # [file, row, reason], the first of them
     payload: Mapped[bytes]
     finished_at: Mapped[datetime] = mapped_column(index=True)
     __table_args__ = (UniqueConstraint("run", "shard", "kernel_digest", name="uq_backfill_shards_shard"),)

@@ -233,9 +233,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class FinishedShard:
-    """A finished part of a backfill; rejects are the first of its refused rows, each a row number and a reason."""
+    """A finished part of a backfill; rejects are the first of its refused rows, each (file, row, reason)."""
 
     shard: str
     kernel_digest: str
     counts: Mapping[str, int]
-    rejects: Sequence[tuple[int, str]]
+    rejects: Sequence[tuple[str, int, str]]

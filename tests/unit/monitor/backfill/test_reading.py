@@ -24,7 +24,8 @@ def read(shards: list[Shard]) -> tuple[list[TextBatch], list[tuple[int, str]]]:
     rejects = Rejects()
     batches = [batch for shard in shards for batch in read_windows(shard, rejects)]
     assert rejects.count == len(rejects.listed)
-    return batches, rejects.listed
+    assert {file for file, _, _ in rejects.listed} <= {shard.name for shard in shards}
+    return batches, [(row, reason) for _, row, reason in rejects.listed]
 
 
 def test_poison_rows_are_told_by_their_row_of_the_file(tmp_path: Path) -> None:

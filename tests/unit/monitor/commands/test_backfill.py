@@ -286,6 +286,27 @@ def test_damaged_pages_are_told_and_the_other_files_are_folded(
     assert "rows up to 80: not readable Parquet" in answer["rejects"][0]["reason"]
 
 
+def test_every_row_of_a_file_that_is_damaged_further_on_is_counted_once(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    torn = write(folder / "torn.parquet", 300, seed=2, confidence=[2.0] * 100 + [0.5] * 200)
+    pq.write_table(pq.read_table(torn), torn, row_group_size=100, compression="none")
+    write(folder / "good.parquet", 400, confidence=[0.5] * 400)
+    content = torn.read_bytes()
+    start = pq.ParquetFile(torn).metadata.row_group(2).column(0).data_page_offset
+    torn.write_bytes(content[:start] + bytes(200) + content[start + 200 :])
+    assert run(folder, "o.sketch", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    counts = answer["counts"]
+    assert counts["texts"] == 700
+    assert counts["n"] + counts["fitted"] + counts["rejected"] + counts["nonfinite"] == 700
+    assert 0 < counts["n"] < 400
+    assert {one["file"] for one in answer["rejects"]} == {str(torn)}
+    assert any("rows of the basis: not readable Parquet" in one["reason"] for one in answer["rejects"])
+
+
 def test_sketches_are_compared_with_each_other_or_with_the_reference_they_hold(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 def record(engine: Engine, shard: str, *, run: str = "r", kernel: str = "k", payload: bytes = b"x") -> None:
-    finished = store.FinishedShard(shard, kernel, {"n": 3}, [(7, "no text")])
+    finished = store.FinishedShard(shard, kernel, {"n": 3}, [("a.parquet", 7, "no text")])
     with store.writing(engine) as session:
         store.record_shard(session, run=run, finished=finished, payload=payload, at=NOW)
 
@@ -22,7 +22,7 @@ def test_a_shard_that_two_workers_finished_counts_once_and_the_first_stays(engin
     record(engine, "a", payload=b"second")
     with Session(engine) as session:
         assert store.finished_shards(session, run="r", kernel_digest="k") == {
-            "a": store.FinishedShard("a", "k", {"n": 3}, [(7, "no text")])
+            "a": store.FinishedShard("a", "k", {"n": 3}, [("a.parquet", 7, "no text")])
         }
         assert store.shard_payload(session, run="r", shard="a", kernel_digest="k") == b"first"
 
