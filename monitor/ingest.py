@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,7 @@ def _read_csv(path: Path) -> Iterator[Record]:
             header = next((row for row in reader if row), [])
         except csv.Error as error:
             raise InputError(f"{path}: the header is not CSV ({error})") from None
+        _require_distinct(path, header)
         number = 0
         while True:
             lines.begin_record()
@@ -140,6 +142,13 @@ def _read_csv(path: Path) -> Iterator[Record]:
             if row:
                 number += 1
                 yield _csv_record(number, header, row, binary.tell())
+
+
+def _require_distinct(path: Path, names: Sequence[str]) -> None:
+    """Raise InputError for a column that stands there twice: only one of them could be read."""
+    twice = next((name for name, times in Counter(names).items() if name and times > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: column {twice} stands there {names.count(twice)} times")
 
 
 def _replaced(text: str) -> str:
@@ -184,6 +193,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
     size = path.stat().st_size
     try:
         with pq.ParquetFile(path) as file:
+            _require_distinct(path, file.schema_arrow.names)
             rows, number = max(1, file.metadata.num_rows), 0
             for batch in file.iter_batches(batch_size=PARQUET_ROWS):
                 for row in batch.to_pylist(maps_as_pydicts="lossy"):

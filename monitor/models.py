@@ -161,22 +161,19 @@ def load_encoder(
     counts: "EncoderCounts | None" = None,
 ) -> "Encoder":
     """Load an encoder from a checkpoint folder. Raises InputError with the reason in one line."""
-    from monitor.embed import EmbeddingError, Encoder
+    from monitor.embed import Encoder
 
-    try:
-        return Encoder.load(
-            folder,
-            device=device,
-            pooling=policy.pooling,
-            max_length=policy.max_length,
-            arithmetic=policy.arithmetic,
-            threads=threads,
-            model_digest=model_digest,
-            cache=cache,
-            counts=counts,
-        )
-    except EmbeddingError as error:
-        raise InputError(str(error)) from error
+    return Encoder.load(
+        folder,
+        device=device,
+        pooling=policy.pooling,
+        max_length=policy.max_length,
+        arithmetic=policy.arithmetic,
+        threads=threads,
+        model_digest=model_digest,
+        cache=cache,
+        counts=counts,
+    )
 
 
 def load_reference(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitor.backfill.shards import Shard
-from monitor.backfill.sources import is_as_written, is_passing, open_filesystem, read_failed
+from monitor.backfill.sources import is_as_written, is_of_storage, open_filesystem, storage_told
 from monitor.errors import InputError, TryAgainLater, one_line
 from monitor.events import MAX_TEXT_CHARACTERS, Refusal, clean_text, confidence_of, read_scores
 from monitor.texts import WINDOW_CHARACTERS, WINDOW_ROWS, read_confidence, read_label
@@ -24,7 +25,7 @@ LISTED = 100  # refused rows that are named, a shard; all are counted
 Reject = tuple[str, int, str]
 
 
-class UnreadableShard(Exception):
+class UnreadableShard(InputError):
     """A part of a file is damaged; the message says how."""
 
 
@@ -106,24 +107,28 @@ def _require_as_written(shard: Shard) -> None:
 def _record_batches(shard: Shard) -> Iterator[Any]:
     filesystem, path = open_filesystem(shard.uri)
     skip, left = shard.skip, shard.rows
+    with storage_told(shard.uri), filesystem.open_input_file(path) as stream, _damage_told():
+        file = pq.ParquetFile(stream, pre_buffer=False)
+        for batch in file.iter_batches(READ_ROWS, row_groups=list(shard.groups), columns=list(shard.columns)):
+            kept = batch.slice(skip, left)
+            skip, left = max(0, skip - batch.num_rows), left - kept.num_rows
+            if kept.num_rows:
+                yield kept
+            if not left:
+                return
+    raise UnreadableShard(f"not readable Parquet ({left} rows fewer than its footer says)")
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
     try:
-        with filesystem.open_input_file(path) as stream:
-            file = pq.ParquetFile(stream, pre_buffer=False)
-            for batch in file.iter_batches(READ_ROWS, row_groups=list(shard.groups), columns=list(shard.columns)):
-                kept = batch.slice(skip, left)
-                skip, left = max(0, skip - batch.num_rows), left - kept.num_rows
-                if kept.num_rows:
-                    yield kept
-                if not left:
-                    return
+        yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UnreadableShard(f"not readable Parquet ({one_line(error)})") from None
     except OSError as error:
-        if error.errno is None and not is_passing(error):  # how Parquet tells of damaged pages
-            raise UnreadableShard(f"not readable Parquet ({one_line(error)})") from None
-        raise read_failed(shard.uri, error) from None
-    if left:
-        raise UnreadableShard(f"not readable Parquet ({left} rows fewer than its footer says)")
+        if error.errno is not None or is_of_storage(error):
+            raise
+        raise UnreadableShard(f"not readable Parquet ({one_line(error)})") from None
 
 
 def _values(column: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monitor.backfill.sources import Source, open_filesystem, public, read_failed
+from monitor.backfill.sources import Source, open_filesystem, public, storage_told
 from monitor.errors import InputError, one_line
 
 ROWS_PER_SHARD = 100_000
@@ -79,15 +79,13 @@ def cut_shards(sources: Sequence[Source], *, rows_per_shard: int = ROWS_PER_SHAR
 
 def _read_footer(source: Source) -> tuple[tuple[str, ...], list[int]]:
     filesystem, path = open_filesystem(source.uri)
-    try:
-        with filesystem.open_input_file(path) as stream:
+    with storage_told(source.uri), filesystem.open_input_file(path) as stream:
+        try:
             file = pq.ParquetFile(stream)
-            schema = file.schema_arrow
-            groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{source.name}: not readable Parquet ({one_line(error)})") from None
-    except OSError as error:
-        raise read_failed(source.uri, error) from None
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{source.name}: not readable Parquet ({one_line(error)})") from None
+        schema = file.schema_arrow
+        groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     if "text" not in schema.names:
         raise InputError(f"{source.name}: no column text; it has {', '.join(schema.names[:20]) or 'none'}")
     for name in COLUMNS:

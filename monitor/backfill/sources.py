@@ -2,7 +2,8 @@
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,24 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as arrow_fs
 
-from monitor.errors import InputError, TryAgainLater
+from monitor.errors import DriftwardenError, InputError, TryAgainLater
 
 SUFFIX = ".parquet"
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# how the object stores' own failures begin, which a second try may mend; anything else is the file's fault
 _PASSWORD = re.compile(r"://[^/?#@\s]*:[^/?#@\s]*@")
 _SECRET_OPTION = re.compile(r"((?:^|&)[^=&]*(?:key|secret|token|password|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
+# how the object stores' own failures begin; any other OSError without a number is the file's fault
 _STORE_FAILURES = ("AWS Error", "google::cloud", "Google Cloud", "Curl")
+# what no second try mends: the codes of S3 and Google Cloud, and how drivers name their exceptions
+_LASTING_CODE = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|NO_SUCH_(BUCKET|KEY)|RESOURCE_NOT_FOUND"
+    r"|PERMISSION_DENIED|UNAUTHENTICATED|\bNOT_FOUND|HTTP status 40[134]"
+)
+_LASTING_NAME = re.compile(
+    r"auth|credential|permission|denied|forbidden|not_?found|nosuch|error_perm|directory|exists", re.IGNORECASE
+)
+_LASTING_STATUS = {400, 401, 403, 404}
+GCS_RETRY_SECONDS = 30  # pyarrow's own default is 15 minutes without a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +57,8 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for given in inputs:
-        try:
+        with storage_told(given):
             sources = _remote(given) if is_uri(given) else _local(given)
-        except OSError as error:
-            raise read_failed(given, error) from None
         _require_unicode(given, *(source.uri for source in sources))
         if not sources:
             raise InputError(f"{public(given)}: no {SUFFIX} file there")
@@ -95,7 +104,7 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
     if not is_uri(uri):
         return arrow_fs.LocalFileSystem(), uri
     try:
-        filesystem, path = arrow_fs.FileSystem.from_uri(uri)
+        filesystem, path = arrow_fs.FileSystem.from_uri(_bounded(uri))
     except pa.ArrowNotImplementedError:
         return _by_fsspec(uri)
     except (pa.ArrowInvalid, ValueError) as error:
@@ -105,6 +114,13 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
     except OSError as error:  # libhdfs that is not there
         raise read_failed(uri, error) from None
     return filesystem, str(path)
+
+
+def _bounded(uri: str) -> str:
+    """Return a URI of Google Cloud Storage with a limit on how long a request is tried again, unless it has one."""
+    if not uri.lower().startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GCS_RETRY_SECONDS}"
 
 
 def _by_fsspec(uri: str) -> tuple[Any, str]:
@@ -193,15 +209,47 @@ def _matcher(pattern: str) -> re.Pattern[str]:
     )
 
 
-def read_failed(uri: str, error: OSError) -> InputError | TryAgainLater:
-    """Return what to tell of a read that failed: an object store that does not answer is for later."""
-    said = f"{public(uri)}: {error.strerror or _one_line(error)}"
+@contextmanager
+def storage_told(uri: str) -> Iterator[None]:
+    """Tell what reading from a storage raises in one line.
+
+    fsspec's drivers raise classes of their own, so of a URI all are told. Raises InputError, or TryAgainLater where a
+    second try may mend it; errors of ours go through.
+    """
+    try:
+        yield
+    except DriftwardenError:
+        raise
+    except OSError as error:
+        raise read_failed(uri, error) from None
+    except Exception as error:
+        if not is_uri(uri):
+            raise
+        raise read_failed(uri, error) from None
+
+
+def read_failed(uri: str, error: Exception) -> InputError | TryAgainLater:
+    """Return what to tell of a read that failed: a storage that does not answer is for later."""
+    said = f"{public(uri)}: {getattr(error, 'strerror', None) or _one_line(error) or type(error).__name__}"
     return TryAgainLater(f"{said}; run the same command again to go on") if is_passing(error) else InputError(said)
 
 
-def is_passing(error: OSError) -> bool:
+def is_passing(error: Exception) -> bool:
     """Whether a failed read may go well later."""
-    return isinstance(error, TimeoutError | ConnectionError) or any(one in str(error) for one in _STORE_FAILURES)
+    return is_of_storage(error) and not (
+        _LASTING_CODE.search(str(error))
+        or _LASTING_NAME.search(type(error).__name__)
+        or _LASTING_STATUS & {getattr(error, name, None) for name in ("status", "status_code", "code")}
+    )
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Whether a storage or the way to it failed, not a file: of those pyarrow tells by its own or a bare OSError."""
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    if isinstance(error, OSError) and (error.errno is not None or type(error) is OSError):
+        return any(one in str(error) for one in _STORE_FAILURES)
+    return not isinstance(error, pa.ArrowException)
 
 
 def _one_line(error: Exception) -> str:

@@ -7,6 +7,6 @@ from monitor.embed.answers import Encoded, Predicted
 from monitor.embed.cache import EmbeddingCache
 from monitor.embed.counting import EncoderCounts
 from monitor.embed.encoder import Encoder
-from monitor.embed.errors import EmbeddingError
+from monitor.embed.errors import EmbeddingError, OutOfMemory
 
-__all__ = ["EmbeddingCache", "EmbeddingError", "Encoded", "Encoder", "EncoderCounts", "Predicted"]
+__all__ = ["EmbeddingCache", "EmbeddingError", "Encoded", "Encoder", "EncoderCounts", "OutOfMemory", "Predicted"]

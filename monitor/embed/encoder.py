@@ -17,7 +17,7 @@ from monitor.embed.batch import batches
 from monitor.embed.cache import EmbeddingCache, Remembered
 from monitor.embed.checks import choose_states
 from monitor.embed.counting import EncoderCounts
-from monitor.embed.errors import EmbeddingError
+from monitor.embed.errors import EmbeddingError, OutOfMemory
 from monitor.embed.int8 import int8_is_exact
 from monitor.embed.loading import find_device, load_config, load_model, load_tokenizer, quiet
 from monitor.embed.tokenising import Key, Tokeniser, Tokens, distinct
@@ -282,7 +282,10 @@ class Encoder:
             if not is_out_of_memory(error):
                 raise
             if len(rows) == 1:
-                raise EmbeddingError(f"out of memory at one text of {lengths[0]} tokens") from None
+                raise OutOfMemory(
+                    f"out of memory on {self._device.type} at one text of {lengths[0]} tokens: "
+                    "free memory there, or lower the model's max_length in the policy"
+                ) from None
         else:
             self.counts.tokens += sum(lengths)
             self.counts.padded_tokens += self._states.padding_of(lengths)

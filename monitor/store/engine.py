@@ -1,6 +1,7 @@
 """Open the database: SQLite in WAL mode or PostgreSQL, with its schema brought up to date or refused."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from monitor.errors import one_line
 WRITING = "driftwarden_writing"
 BUSY_SECONDS = 30
 NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+# a refused connection has no SQLSTATE in libpq: 28P01, 28000 and 3D000 are known by their words alone
+REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|FATAL: .* does not exist")
 
 
 class StoreError(Exception):
@@ -59,6 +62,8 @@ def open_engine(url: str) -> Engine:
         cause = error.__cause__ or getattr(error, "orig", None) or error
         if getattr(cause, "sqlite_errorcode", None) in NO_DATABASE:
             raise BadDatabase(f"{_shown(parsed)} is no database that can be opened ({one_line(cause)})") from error
+        if REFUSED.search(str(cause)):
+            raise BadDatabase(f"database {_shown(parsed)} refuses ({one_line(cause)})") from error
         raise StoreError(f"database {_shown(parsed)} does not answer ({one_line(cause)})") from error
     except ValueError as error:  # a query parameter of a wrong kind
         raise BadDatabase(f"DRIFTWARDEN_DATABASE_URL={_shown(parsed)}: {one_line(error)}") from None

@@ -1,6 +1,7 @@
 """Reading shards: a row that cannot be used is told with its number, and the others come all the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from monitor.backfill.reading import Rejects, TextBatch, UnreadableShard, read_windows, row_ids
 from monitor.backfill.shards import Shard, cut_shards
 from monitor.backfill.sources import find_sources
-from monitor.errors import TryAgainLater
+from monitor.errors import InputError, TryAgainLater
 from monitor.texts import text_rows
 
 
@@ -117,3 +118,31 @@ def test_a_file_rewritten_after_the_shards_were_cut_is_for_later(tmp_path: Path,
         (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(TryAgainLater, match=r"a.parquet was rewritten while it was read"):
         read(shards)
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [(RuntimeError("the driver lost its session"), TryAgainLater), (PermissionError("no access"), InputError)],
+)
+def test_a_storage_that_fails_in_the_middle_is_never_taken_for_damaged_rows(
+    tmp_path: Path, raised: Exception, kind: type[Exception]
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the cloud extra")
+    (whole,) = write(tmp_path / "a.parquet", {"text": ["x"] * 4})
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/logs/a.parquet", (tmp_path / "a.parquet").read_bytes())
+
+    class Failing(type(memory)):  # type: ignore[misc]  # a class known at run time
+        def _open(self, *_: object, **__: object) -> None:
+            raise raised
+
+    shard = replace(whole, uri="memory://logs/a.parquet")
+    assert [batch.texts for batch in read_windows(shard, Rejects())] == [["x"] * 4]
+    try:
+        fsspec.register_implementation("memory", Failing, clobber=True)
+        with pytest.raises(kind, match=r"memory://logs/a\.parquet: ") as told:
+            list(read_windows(shard, Rejects()))
+    finally:
+        fsspec.register_implementation("memory", type(memory), clobber=True)
+        memory.rm("/logs", recursive=True)
+    assert not isinstance(told.value, UnreadableShard)

@@ -1,12 +1,18 @@
 """Finding Parquet files: folders, globs, URIs, and one line for what is not there."""
 
 import os
+import socket
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from monitor.backfill.sources import find_sources, public
+from monitor.backfill import sources
+from monitor.backfill.sources import find_sources, is_passing, public
 from monitor.errors import InputError, TryAgainLater
 
 
@@ -73,6 +79,77 @@ def test_an_object_store_that_does_not_answer_is_for_later(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     with pytest.raises(TryAgainLater, match="run the same command again"):
         find_sources([given])
+
+
+def test_google_cloud_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "GCS_RETRY_SECONDS", 1)
+    started = time.monotonic()
+    with pytest.raises(
+        TryAgainLater, match=r"gs://anonymous@bucket/x\?scheme=http.*run the same command again"
+    ) as told:
+        find_sources(["gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:9"])
+    assert time.monotonic() - started < 20
+    assert "\n" not in str(told.value)
+    assert "retry_limit" not in str(told.value).partition(": ")[0]
+
+
+@contextmanager
+def ftp_server(answer: str) -> Iterator[int]:
+    """A server that greets and answers everything with one line."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"220 hello\r\n")
+                while connection.recv(1000):
+                    connection.sendall(f"{answer}\r\n".encode())
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        yield server.getsockname()[1]
+        serving.join(10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [("530 Login incorrect", InputError), ("421 Too many connections", TryAgainLater)]
+)
+def test_what_a_driver_of_fsspec_raises_is_told_in_one_line(answer: str, kind: type[Exception]) -> None:
+    pytest.importorskip("fsspec", reason="needs the cloud extra")
+    with ftp_server(answer) as port, pytest.raises(kind, match=rf"^ftp://127.0.0.1:{port}/x: {answer}") as told:
+        find_sources([f"ftp://127.0.0.1:{port}/x"])
+    assert "\n" not in str(told.value)
+
+
+class Answered(Exception):
+    """What drivers over HTTP raise: a class of their own, with the answer's status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the service says no")
+        self.status = status
+
+
+class CredentialsMissing(Exception):
+    """Likewise, told apart by its name alone."""
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (Answered(503), True),
+        (Answered(403), False),
+        (CredentialsMissing(), False),
+        (OSError("When getting information for key 'x': AWS Error NETWORK_CONNECTION during HeadObject"), True),
+        (OSError("When getting information for key 'x': AWS Error ACCESS_DENIED during HeadObject"), False),
+        (OSError("google::cloud::Status(PERMISSION_DENIED: no access)"), False),
+        (OSError("Corrupt snappy compressed data."), False),
+        (FileNotFoundError("bucket/x"), False),
+        (FileNotFoundError(2, "No such file or directory"), False),
+        (TimeoutError(), True),
+    ],
+)
+def test_only_what_a_second_try_may_mend_is_for_later(error: Exception, passing: bool) -> None:
+    assert is_passing(error) is passing
 
 
 def test_uris_are_listed_by_folder_and_by_glob() -> None:

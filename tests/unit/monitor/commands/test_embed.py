@@ -214,6 +214,23 @@ def test_bad_input_and_unwritable_output_are_told_before_the_model_loads(
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_of_two_columns_with_one_name_none_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no-model").mkdir()
+    if suffix == "csv":
+        Path("t.csv").write_text("text,id,text\nfirst,1,second\n", encoding="utf-8")
+    else:
+        pq.write_table(
+            pa.Table.from_arrays([pa.array(["first"]), pa.array(["second"])], names=["text"] * 2), "t.parquet"
+        )
+    given = f"t.{suffix}"
+    assert driftwarden(monkeypatch, "embed", "--model", "no-model", "--input", given, "--output", "v.npy") == 2
+    assert capsys.readouterr().err.strip() == f"driftwarden: {given}: column text stands there 2 times"
+
+
 @pytest.fixture
 def half_written(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,9 +2,11 @@
 
 import socket
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from monitor import store
@@ -65,6 +67,42 @@ def test_a_database_that_refuses_connections_ends_with_75(monkeypatch: pytest.Mo
         with pytest.raises(store.StoreError) as caught:
             open_store(load_settings())
     assert code_of(caught.value) == 75
+
+
+def _guard(postgres_url: str) -> None:
+    """Have the server ask one role of its own, `guarded`, for a password."""
+    engine = create_engine(f"{postgres_url}/postgres".replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        rules = connection.execute(text("SHOW hba_file")).scalar_one()
+        guarded = "host all guarded all scram-sha-256\nhost all all all trust"
+        connection.execute(text(f"COPY (SELECT regexp_split_to_table('{guarded}', '\n')) TO '{rules}'"))
+        connection.execute(text("CREATE ROLE guarded LOGIN PASSWORD 'right'"))
+        loaded = connection.execute(text("SELECT pg_conf_load_time()")).scalar_one()
+        connection.execute(text("SELECT pg_reload_conf()"))
+        for _ in range(100):  # the server takes no connection before it has read all of it
+            if connection.execute(text("SELECT pg_conf_load_time()")).scalar_one() > loaded:
+                break
+            time.sleep(0.05)
+    engine.dispose()
+
+
+@pytest.mark.integration
+def test_a_database_that_refuses_the_password_the_user_or_the_name_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    _guard(postgres_url)
+    address = postgres_url.partition("@")[2]
+    for login, name, said in (
+        ("guarded:wrong", "postgres", "password authentication failed"),
+        ("guarded", "postgres", "no password supplied"),
+        ("nobody", "postgres", 'role "nobody" does not exist'),
+        ("driftwarden", "nowhere", 'database "nowhere" does not exist'),
+    ):
+        monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", f"postgresql://{login}@{address}/{name}")
+        with pytest.raises(store.BadDatabase, match=said) as caught:
+            open_store(load_settings())
+        assert code_of(caught.value) == 2
+        assert "wrong" not in str(caught.value)
 
 
 def test_only_the_first_use_of_the_default_store_makes_one() -> None:

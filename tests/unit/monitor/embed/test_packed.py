@@ -15,7 +15,7 @@ pytest.importorskip("transformers", reason="needs the models extra")
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from monitor.embed import EmbeddingError, Encoder
+from monitor.embed import EmbeddingError, Encoder, OutOfMemory
 from monitor.embed.backends import PackedStates, PlainStates
 from monitor.embed.batch import batches, pack
 from monitor.embed.checks import BOUNDS, require_agreement
@@ -230,8 +230,9 @@ def test_out_of_memory_halves_the_batch_and_changes_no_vector(checkpoint: Path, 
 def test_a_text_that_fits_in_no_batch_is_a_clear_error(checkpoint: Path) -> None:
     encoder = Encoder.load(checkpoint, device="cpu")
     encoder._states = Cramped(encoder._states, torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(EmbeddingError, match="out of memory at one text of 64 tokens"):
+    with pytest.raises(OutOfMemory, match=r"out of memory on cpu at one text of 64 tokens: .*max_length") as caught:
         encoder.encode(["refund " * 90])
+    assert caught.value.exit_code == 75
 
 
 def test_another_failure_of_the_model_is_not_taken_for_want_of_memory(checkpoint: Path) -> None:
