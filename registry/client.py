@@ -131,11 +131,6 @@ class Registry:
         """Set a tag of a version."""
         self._ask(f"{name}/{version}", lambda: self._client.set_model_version_tag(name, version, key, value))
 
-    def version_tags(self, name: str, version: str) -> dict[str, str]:
-        """Return the tags of a version."""
-        found = self._ask(f"{name}/{version}", lambda: self._client.get_model_version(name, version))
-        return dict(found.tags)
-
     def _find(self, ref: ModelRef) -> Any:
         if ref.version is not None:
             return self._client.get_model_version(ref.name, ref.version)

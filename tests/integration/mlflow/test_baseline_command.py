@@ -105,9 +105,9 @@ def test_an_overwritten_version_is_refused_until_its_new_digest_is_accepted(
     assert registered.model_digest in said
     assert changed.model_digest in said
     assert len(said.splitlines()) == 1
-    assert registry.version_tags("intents", "1")["driftwarden.model_digest"] == registered.model_digest
+    assert registry.resolve(ModelRef("intents", version="1")).pinned_digest == registered.model_digest
     assert baseline("--accept-new-digest") == 0
-    assert registry.version_tags("intents", "1")["driftwarden.model_digest"] == changed.model_digest
+    assert registry.resolve(ModelRef("intents", version="1")).pinned_digest == changed.model_digest
     assert baseline() == 0
 
 

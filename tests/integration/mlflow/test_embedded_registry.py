@@ -60,7 +60,7 @@ def test_artifacts_stand_beside_the_database(registered: ResolvedModel, home: Pa
 
 def test_tags_are_kept_with_the_version(registry: Registry, registered: ResolvedModel) -> None:
     registry.set_version_tag("intents", registered.version, "driftwarden.baseline_digest", "sha256:00")
-    tags = registry.version_tags("intents", registered.version)
+    tags = registry._client.get_model_version("intents", registered.version).tags
     assert tags["driftwarden.baseline_digest"] == "sha256:00"
     assert tags["team"] == "support"
     assert tags["driftwarden.model_digest"] == registered.model_digest
