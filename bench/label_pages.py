@@ -3,8 +3,8 @@
     python -m bench.label_pages
 
 The objective is 99 %, labels come one by one at 5 to 1,000 an hour, healthy models err at 0.5 %. The oracle is Page's
-CUSUM told both error ratios, its threshold set so that it pages falsely 0.05 times in 30 days. Rules are evaluated every
-minute, by the arithmetic of alerts.burn. Writes bench/results/label_pages.json.
+CUSUM told both error ratios, its threshold set so that it pages falsely 0.05 times in 30 days. Rules are evaluated
+every minute, by the arithmetic of alerts.burn. Writes bench/results/label_pages.json.
 """
 
 import json
