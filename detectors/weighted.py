@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import norm, t
 
 from detectors.checks import FloatArray, probability, vector
+from detectors.confidence import confidence_sequence
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 
@@ -131,6 +132,35 @@ def ratio_estimate(
     n = spread_n(share, weights * (above - share * below) / total, fallback=kish_n(weights * below))
     low, high = effective_wilson(share, n, alpha=alpha)
     return Estimate(name, share, float(low), float(high), above.size, "wilson, effective n", alpha)
+
+
+def mean_sequence(
+    name: str,
+    values: npt.ArrayLike,
+    *,
+    inclusion_probability: npt.ArrayLike | None = None,
+    least_inclusion_probability: float | None = None,
+    alpha: float = 0.05,
+) -> Measure:
+    """Return the Hájek mean of values (n,) in [0, 1], in the order their labels came, with bounds valid at every look.
+
+    One may look after every label and stop when one likes. The bounds are `confidence_sequence`'s of betting, which
+    see for the two probabilities; the mean is moved to the nearer bound where it lies outside. NotEstimated without a
+    row, and where the bounds crossed: then no single mean fits, the values changed on the way.
+    """
+    observed = vector("values", values, low=0.0, high=1.0)
+    if not observed.size:
+        return NotEstimated(name, "no row to judge", 0, 1)
+    last = confidence_sequence(
+        observed,
+        alpha=alpha,
+        inclusion_probability=inclusion_probability,
+        least_inclusion_probability=least_inclusion_probability,
+    ).last
+    if last.lower > last.upper:
+        return NotEstimated(name, "the mean changed along the rows: no one value fits them", observed.size)
+    value = min(max(hajek_mean(observed, inclusion_probability), last.lower), last.upper)
+    return Estimate(name, value, last.lower, last.upper, observed.size, "betting sequence", alpha)
 
 
 def kish_n(weights: FloatArray) -> float:
