@@ -1,0 +1,210 @@
+"""Before labels: the accuracy that scores alone promise, with its interval, and when not to believe it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression
+
+from detectors.checks import FloatArray, IntArray, probability, vector
+from detectors.errors import DetectorInputError
+from detectors.estimates import Estimate, NotEstimated
+from detectors.prediction_powered import share_bounds
+
+MINIMUM_REFERENCE = 100
+MINIMUM_WINDOW = 20
+NEAR = 0.05  # confidences this close speak for each other
+FEW_NEAR = 5
+UNSEEN_SHARE = 0.05
+DISAGREEMENT = 0.05  # between the two estimates, beyond their noise: docs/math/few-labels.md
+NOISE = 3.0  # standard errors
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFreeEstimate:
+    """An estimate without labels, whether its assumption may be believed, and why not ("" where it may)."""
+
+    estimate: Estimate | NotEstimated
+    reliable: bool
+    reason: str
+
+
+def estimated_accuracy(
+    reference_confidences: npt.ArrayLike,
+    reference_correct: npt.ArrayLike,
+    confidences: npt.ArrayLike,
+    *,
+    name: str = "estimated accuracy",
+    alpha: float = 0.05,
+    inputs_drifted: bool | None = None,
+    scores_drifted: bool | None = None,
+    tolerance: float = DISAGREEMENT,
+) -> LabelFreeEstimate:
+    """Return the accuracy that all labels of a window would show, from its confidences (n,), and whether to believe it.
+
+    reference_confidences (m,) in [0, 1] with reference_correct (m,), 0 or 1, must be of texts the model was not trained
+    on; a confidence is the score of the answer given, of two classes or a thousand. They are calibrated by an isotonic
+    fit and averaged over the window (CBPE). The interval counts the chance of the fit and that of the window's own
+    outcomes; it assumes that a score means what it meant. It is unreliable where that is in doubt: inputs or scores
+    drifted (by the caller's tests; None: not tested), over 5 % of the confidences lie where the reference has hardly
+    any, or `thresholded_accuracy` differs by more than tolerance beyond three standard errors. Silence is no proof:
+    a changed meaning with unchanged scores cannot be seen. Raises DetectorInputError; fewer than 100 reference
+    confidences or 20 of the window are NotEstimated. Time O(m log m + n log m).
+    Source: Kivimäki et al. 2025 and NannyML 0.13 (CBPE); Garg et al. 2022 (ATC).
+
+    >>> before = np.linspace(0.5, 1.0, 1000)
+    >>> right = (np.arange(1000) * 0.618) % 1 < before
+    >>> found = estimated_accuracy(before, right, before[50:])
+    >>> found.reliable, round(found.estimate.value, 2), round(found.estimate.low, 2), round(found.estimate.high, 2)
+    (True, 0.77, 0.73, 0.8)
+    >>> estimated_accuracy(before, right, before[50:], inputs_drifted=True).reason
+    'the inputs drifted: scores may no longer mean what they meant'
+    """
+    before, correct, now = _checked(reference_confidences, reference_correct, confidences)
+    probability("alpha", alpha)
+    missing = _too_few(name, before.size, now.size)
+    if missing is not None:
+        return LabelFreeEstimate(missing, False, missing.reason)
+    value, variance = _calibrated(before, correct, now)
+    low, high = share_bounds(value, _worth(value, variance), alpha=alpha)
+    reasons = _doubts(before, correct, now, value=value, inputs=inputs_drifted, scores=scores_drifted, gap=tolerance)
+    return LabelFreeEstimate(Estimate(name, value, low, high, now.size, "cbpe", alpha), not reasons, "; ".join(reasons))
+
+
+def thresholded_accuracy(
+    reference_confidences: npt.ArrayLike,
+    reference_correct: npt.ArrayLike,
+    confidences: npt.ArrayLike,
+    *,
+    name: str = "thresholded accuracy",
+    alpha: float = 0.05,
+) -> Estimate | NotEstimated:
+    """Return the share of a window's confidences (n,) above the threshold which the reference's right answers set.
+
+    As many of the reference's confidences lie above that threshold as its answers are right.
+    Confidences equal to the threshold count by the share of the reference's that must. The interval is of chance alone,
+    on both sides, were nothing to change; arguments, errors and limits are those of `estimated_accuracy`.
+    Source: Garg et al. 2022 (ATC with maximum confidence).
+
+    >>> before = np.linspace(0.0, 1.0, 1000)
+    >>> found = thresholded_accuracy(before, before > 0.3, before[500:])
+    >>> round(found.value, 3), found.n
+    (1.0, 500)
+    """
+    before, correct, now = _checked(reference_confidences, reference_correct, confidences)
+    probability("alpha", alpha)
+    missing = _too_few(name, before.size, now.size)
+    if missing is not None:
+        return missing
+    value, variance = _thresholded(before, correct, now)
+    low, high = share_bounds(value, _worth(value, variance), alpha=alpha)
+    return Estimate(name, value, low, high, now.size, "atc", alpha)
+
+
+def _checked(
+    reference: npt.ArrayLike, correct: npt.ArrayLike, confidences: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    before = vector("reference_confidences", reference, low=0.0, high=1.0)
+    now = vector("confidences", confidences, low=0.0, high=1.0)
+    right = vector("reference_correct", correct, low=0.0, high=1.0)
+    if right.size != before.size:
+        raise DetectorInputError(f"reference_correct must be one per confidence, got {right.size} for {before.size}")
+    if not np.isin(right, (0.0, 1.0)).all():
+        raise DetectorInputError(f"reference_correct must be 0 or 1, got {right[~np.isin(right, (0.0, 1.0))][0]}")
+    return before, right, now
+
+
+def _too_few(name: str, reference: int, window: int) -> NotEstimated | None:
+    if reference < MINIMUM_REFERENCE:
+        return NotEstimated(name, "too few reference scores with a label", reference, MINIMUM_REFERENCE)
+    if window < MINIMUM_WINDOW:
+        return NotEstimated(name, "too few scores in the window", window, MINIMUM_WINDOW)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibration:
+    """An isotonic fit: the chance of being right at each known confidence (u,), and its level blocks."""
+
+    known: FloatArray
+    chances: FloatArray
+    block_of: IntArray
+    block_labels: FloatArray
+    block_right: FloatArray
+
+
+def _fitted(before: FloatArray, correct: FloatArray) -> _Calibration:
+    known, place = np.unique(before, return_inverse=True)
+    labels = np.bincount(place).astype(np.float64)
+    right = np.bincount(place, weights=correct)
+    found = isotonic_regression(right / labels, weights=labels)
+    starts = found.blocks[:-1]
+    block_of = np.repeat(np.arange(starts.size), np.diff(found.blocks))
+    return _Calibration(known, found.x, block_of, np.add.reduceat(labels, starts), np.add.reduceat(right, starts))
+
+
+def _calibrated(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float]:
+    """Return the mean calibrated chance of being right, and its variance around what all labels would show.
+
+    Each level block of the fit is a share of n_b labels, so of variance g(1 - g)/n_b, and counts as often as the
+    window has confidences there; the window's own outcomes vary by g(1 - g) each. Both take the share with half an
+    answer of each kind added: a block without a wrong answer is not certain.
+    """
+    fit = _fitted(before, correct)
+    chances = np.interp(now, fit.known, fit.chances)
+    block = fit.block_of[np.clip(np.searchsorted(fit.known, now), 0, fit.known.size - 1)]
+    held = (fit.block_right + 0.5) / (fit.block_labels + 1)
+    spread = held * (1 - held)
+    shares = np.bincount(block, minlength=held.size) / now.size
+    variance = float(shares**2 @ (spread / fit.block_labels)) + float(shares @ spread) / now.size
+    return float(chances.mean()), variance
+
+
+def _thresholded(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float]:
+    """Return the share of the window above the threshold, and its variance were nothing to change."""
+    ranked = np.sort(before)[::-1]
+    right = int(correct.sum())
+    threshold = ranked[min(right, ranked.size - 1)]
+    above, equal = np.count_nonzero(before > threshold), np.count_nonzero(before == threshold)
+    counted = (right - above) / equal
+    value = float(np.mean(now > threshold) + counted * np.mean(now == threshold))
+    rate = (right + 0.5) / (before.size + 1)
+    return value, max(rate * (1 - rate), value * (1 - value)) * (1 / before.size + 1 / now.size)
+
+
+def _worth(value: float, variance: float) -> float:
+    """Return how many outcomes would give a share this variance: for the bounds of Wilson."""
+    held = min(max(value, variance), 1 - variance)
+    return held * (1 - held) / variance
+
+
+def _doubts(
+    before: FloatArray,
+    correct: FloatArray,
+    now: FloatArray,
+    *,
+    value: float,
+    inputs: bool | None,
+    scores: bool | None,
+    gap: float,
+) -> list[str]:
+    """Return every reason not to believe the estimate."""
+    reasons = []
+    if inputs:
+        reasons.append("the inputs drifted: scores may no longer mean what they meant")
+    if scores:
+        reasons.append("the scores drifted: the estimate holds only if they still mean what they meant")
+    unseen = _unseen_share(before, now)
+    if unseen > UNSEEN_SHARE:
+        reasons.append(f"{unseen:.0%} of the scores lie where the reference has hardly any")
+    other, variance = _thresholded(before, correct, now)
+    if abs(other - value) > gap + NOISE * float(np.sqrt(variance)):
+        reasons.append(f"two estimates disagree: {value:.3f} by calibration, {other:.3f} by threshold")
+    return reasons
+
+
+def _unseen_share(before: FloatArray, now: FloatArray) -> float:
+    """Return the share of the window's confidences with fewer than 5 of the reference within 0.05."""
+    ranked = np.sort(before)
+    near = np.searchsorted(ranked, now + NEAR, side="right") - np.searchsorted(ranked, now - NEAR, side="left")
+    return float(np.mean(near < FEW_NEAR))
