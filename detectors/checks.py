@@ -69,6 +69,15 @@ def vector(name: str, values: npt.ArrayLike, *, low: float = -np.inf, high: floa
     return floats
 
 
+def outcomes(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return values as outcomes (n,), each 0 or 1. Raises DetectorInputError naming the first other."""
+    array = vector(name, values)
+    wrong = np.flatnonzero((array != 0) & (array != 1))
+    if wrong.size:
+        raise DetectorInputError(f"{name} must be 0 or 1, got {array[wrong[0]]} at {int(wrong[0])}")
+    return array
+
+
 def p_values(name: str, values: npt.ArrayLike) -> FloatArray:
     """Return values as p-values (m,), m >= 1, each in (0, 1]. Raises DetectorInputError naming what is off."""
     array = vector(name, values, high=1.0)

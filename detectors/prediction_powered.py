@@ -7,12 +7,14 @@ import numpy.typing as npt
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from detectors.checks import FloatArray, matrix, probability, vector
+from detectors.checks import FloatArray, matrix, outcomes, probability, vector
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 
 METHOD = "prediction-powered"
 MINIMUM_LABELS = 20
+MINIMUM_WORTH = 10  # of labels of equal weight
+FITTED = 2  # the mean and lambda
 FOLDS = 10
 DOUBT = 2.0  # squared residuals' worth of belief that scores help nothing: docs/math/few-labels.md
 SURE = 1e-6  # a score of exactly 0 or 1 is read as this far from it
@@ -98,9 +100,9 @@ def prediction_powered_accuracy(
     >>> right = score[::10] > 0.6
     >>> found = prediction_powered_accuracy(right, score[::10], score)
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3), found.n
-    (0.805, 0.687, 0.886, 40)
+    (0.805, 0.685, 0.887, 40)
     """
-    answers = vector("correct", correct, low=0.0, high=1.0)
+    answers = outcomes("correct", correct)
     labelled, others = _features("scores", scores), _features("unlabelled_scores", unlabelled_scores)
     if labelled.shape[1] != others.shape[1]:
         raise DetectorInputError(
@@ -114,6 +116,11 @@ def prediction_powered_accuracy(
             return NotEstimated(name, f"too few {what}", got, MINIMUM_LABELS)
     proxies, other_proxies = _cross_fitted(answers, labelled, others)
     sample = _sample(answers, proxies, other_proxies, inclusion_probabilities, unlabelled_inclusion_probabilities)
+    equal = _equally_weighted(sample)
+    if equal < MINIMUM_WORTH:
+        return NotEstimated(
+            name, "too unequal chances of being labelled: labels of equal weight", int(equal), MINIMUM_WORTH
+        )
     value, variance = _estimated(sample, _tuned(sample))
     share = min(1.0, max(0.0, value))
     low, high = share_bounds(share, _labels_worth(sample, share, variance), alpha=alpha)
@@ -218,17 +225,22 @@ def _fitted(features: FloatArray, correct: FloatArray) -> LogisticRegression:
     return model.fit(np.vstack([features, middle]), np.concatenate([correct, [0.0, 1.0]]), sample_weight=weights)
 
 
+def _equally_weighted(sample: _Sample) -> float:
+    """Return how many labels of equal weight the weighted ones are worth (Kish 1965)."""
+    return sample.labels.size / float(np.mean(sample.weights**2))
+
+
 def _labels_worth(sample: _Sample, share: float, variance: float) -> float:
     """Return how many plain labels would give this variance, held back where few answers of one kind were seen.
 
     The ratio to the labels' own variance rests on as many squared residuals as there are rare answers, so `DOUBT` of
     them at ratio 1 are added: without a wrong answer among the labels, scores shorten nothing.
     """
-    n = sample.labels.size / float(np.mean(sample.weights**2))
+    n = _equally_weighted(sample)
     seen = float(np.mean(sample.weights * sample.labels))
     observed = n * seen * (1 - seen)
     labels_only = share * (1 - share) / n
-    ratio = variance / labels_only if labels_only > 0 else 1.0
+    ratio = variance / labels_only * n / (n - FITTED) if labels_only > 0 else 1.0
     return n * (observed + DOUBT) / (observed * ratio + DOUBT)
 
 
