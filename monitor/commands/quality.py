@@ -1,0 +1,136 @@
+"""`quality`: how often the answers are right, by labels that came late, from files or from the store."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.commands.common import JsonFlag, print_json, warn
+from monitor.errors import EXIT_TOO_LITTLE_DATA, InputError
+
+DEFAULT_TASK = "classification"
+
+
+def quality(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="NAME@ALIAS or NAME/VERSION; or give --predictions.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file (.jsonl, .csv, .parquet) with id, prediction and, where known, label, scores, confidence, "
+            "inclusion_probability, stage, timestamp; no database is asked."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The labels, when apart: id, label and, if any, timestamp.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="classification, pair, multilabel, tagging, extractive, ranking or cascade; of MODEL the policy's."
+        ),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="1 minus the confidence of every interval.", min=0.0005, max=0.5)] = 0.05,
+    at_every_look: Annotated[
+        bool,
+        typer.Option(
+            "--at-every-look",
+            help="Intervals that hold however often one looks (confidence sequences, wider); by default they hold for "
+            "this one look. The service, which looks again and again, always uses sequences.",
+        ),
+    ] = False,
+    classes: Annotated[str | None, typer.Option(help="The class set, A,B,C: labels outside it are counted.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure accuracy and its like, each with an interval.
+
+    Exits 0 with measures, 2 on bad input, 4 when not one prediction is labelled.
+
+    Example: driftwarden quality --predictions answers.jsonl --labels truth.csv --task classification
+    """
+    if (model is None) == (predictions is None):
+        raise InputError("quality needs either MODEL or --predictions FILE")
+    if predictions is None:
+        raise InputError("quality MODEL is not there yet")
+    answer = _of_files(
+        predictions,
+        labels,
+        task=task or DEFAULT_TASK,
+        alpha=alpha,
+        every=at_every_look,
+        classes=_listed(classes),
+    )
+    show(answer, as_json=as_json)
+
+
+def _listed(classes: str | None) -> tuple[str, ...]:
+    return () if classes is None else tuple(one.strip() for one in classes.split(",") if one.strip())
+
+
+def _of_files(
+    predictions: Path,
+    labels: Path | None,
+    *,
+    task: str,
+    alpha: float,
+    every: bool,
+    classes: tuple[str, ...],
+) -> dict[str, Any]:
+    from monitor.quality.answer import measure
+    from monitor.quality.examples import Asked
+    from monitor.quality.files import read_cohort
+    from monitor.quality.tasks import task_named
+
+    kind = task_named(task)
+    read = read_cohort(predictions, labels, kind)
+    asked = Asked(alpha, "every" if every else "single", classes)
+    return measure(read.cohort, kind, asked, warnings=read.warnings).as_json()
+
+
+def show(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Print an answer; exit 4 when it measures nothing."""
+    if as_json:
+        print_json(answer)
+    else:
+        for line in answer["warnings"]:
+            warn(line)
+        print_table(answer)
+    if not answer["metrics"]:
+        raise typer.Exit(EXIT_TOO_LITTLE_DATA)
+
+
+def print_table(answer: dict[str, Any]) -> None:
+    """Print the measures as a table and what could not be measured below it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    confidence = f"{100 * (1 - answer['alpha']):g} %"
+    holds = "at every look" if answer["looks"] == "every" else "for this look"
+    table = Table("measure", "value", f"{confidence} interval", "n", "interval by")
+    for one in answer["metrics"]:
+        table.add_row(
+            escape(one["name"]),
+            f"{one['value']:.4f}",
+            f"{one['low']:.4f} to {one['high']:.4f}",
+            f"{one['n']:,}",
+            one["method"],
+        )
+    matured = "" if answer["maturity"] is None else f" ({answer['maturity']:.1%})"
+    console.print(
+        f"{answer['task']}: {answer['labelled']:,} of {answer['predictions']:,} predictions labelled{matured}; "
+        f"intervals hold {holds}",
+        highlight=False,
+    )
+    if answer["metrics"]:
+        console.print(table)
+    for one in answer["not_estimated"]:
+        needed = "" if one["needed"] is None else f" ({one['got']} of {one['needed']} needed)"
+        console.print(f"  {escape(one['name'])}: not estimated, {escape(one['reason'])}{needed}", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's command."""
+    app.command()(quality)
