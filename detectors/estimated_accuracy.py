@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
+from scipy.stats import beta
 
 from detectors.checks import FloatArray, IntArray, outcomes, probability, vector
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
-from detectors.prediction_powered import share_bounds
 
-MINIMUM_REFERENCE = 100
+MINIMUM_REFERENCE = 200
+MINIMUM_OF_A_KIND = 5  # right answers, and wrong ones
 MINIMUM_WINDOW = 20
 NEAR = 0.05  # confidences this close speak for each other
 FEW_NEAR = 5
@@ -45,28 +46,28 @@ def estimated_accuracy(
     reference_confidences (m,) in [0, 1] with reference_correct (m,), 0 or 1, must be of texts the model was not trained
     on; a confidence is the score of the answer given, of two classes or a thousand. They are calibrated by an isotonic
     fit and averaged over the window (CBPE). The interval counts the chance of the fit and that of the window's own
-    outcomes; it assumes that a score means what it meant. It is unreliable where that is in doubt: inputs or scores
+    outcomes, so it is to hold what the labels would show; it assumes that a score means what it meant. It is unreliable where that is in doubt: inputs or scores
     drifted (by the caller's tests; None: not tested), over 5 % of the confidences lie where the reference has hardly
     any, or `thresholded_accuracy` differs by more than tolerance beyond three standard errors. Silence is no proof:
-    a changed meaning with unchanged scores cannot be seen. Raises DetectorInputError; fewer than 100 reference
-    confidences or 20 of the window are NotEstimated. Time O(m log m + n log m).
+    a changed meaning with unchanged scores cannot be seen. Raises DetectorInputError; fewer than 200 reference
+    confidences, 5 right or wrong answers among them, or 20 of the window are NotEstimated. Time O(m log m + n log m).
     Source: Kivimäki et al. 2025 and NannyML 0.13 (CBPE); Garg et al. 2022 (ATC).
 
     >>> before = np.linspace(0.5, 1.0, 1000)
     >>> right = (np.arange(1000) * 0.618) % 1 < before
     >>> found = estimated_accuracy(before, right, before[50:])
     >>> found.reliable, round(found.estimate.value, 2), round(found.estimate.low, 2), round(found.estimate.high, 2)
-    (True, 0.76, 0.73, 0.8)
+    (True, 0.76, 0.72, 0.79)
     >>> estimated_accuracy(before, right, before[50:], inputs_drifted=True).reason
     'the inputs drifted: scores may no longer mean what they meant'
     """
     before, correct, now = _checked(reference_confidences, reference_correct, confidences)
     probability("alpha", alpha)
-    missing = _too_few(name, before.size, now.size)
+    missing = _too_few(name, correct, now.size)
     if missing is not None:
         return LabelFreeEstimate(missing, False, missing.reason)
-    value, variance = _calibrated(before, correct, now)
-    low, high = share_bounds(value, _worth(value, variance), alpha=alpha)
+    value, centre, variance = _calibrated(before, correct, now)
+    low, high = _bounds(value, centre, variance, now.size, alpha=alpha)
     reasons = _doubts(before, correct, now, value=value, inputs=inputs_drifted, scores=scores_drifted, gap=tolerance)
     return LabelFreeEstimate(Estimate(name, value, low, high, now.size, "cbpe", alpha), not reasons, "; ".join(reasons))
 
@@ -93,11 +94,12 @@ def thresholded_accuracy(
     """
     before, correct, now = _checked(reference_confidences, reference_correct, confidences)
     probability("alpha", alpha)
-    missing = _too_few(name, before.size, now.size)
+    missing = _too_few(name, correct, now.size)
     if missing is not None:
         return missing
     value, variance = _thresholded(before, correct, now)
-    low, high = share_bounds(value, _worth(value, variance), alpha=alpha)
+    centre = (value * now.size + 0.5) / (now.size + 1)
+    low, high = _bounds(value, centre, variance, now.size, alpha=alpha)
     return Estimate(name, value, low, high, now.size, "atc", alpha)
 
 
@@ -112,11 +114,16 @@ def _checked(
     return before, right, now
 
 
-def _too_few(name: str, reference: int, window: int) -> NotEstimated | None:
-    if reference < MINIMUM_REFERENCE:
-        return NotEstimated(name, "too few reference scores with a label", reference, MINIMUM_REFERENCE)
-    if window < MINIMUM_WINDOW:
-        return NotEstimated(name, "too few scores in the window", window, MINIMUM_WINDOW)
+def _too_few(name: str, correct: FloatArray, window: int) -> NotEstimated | None:
+    right = int(correct.sum())
+    for what, got, needed in (
+        ("reference scores with a label", correct.size, MINIMUM_REFERENCE),
+        ("right answers in the reference", right, MINIMUM_OF_A_KIND),
+        ("wrong answers in the reference", correct.size - right, MINIMUM_OF_A_KIND),
+        ("scores in the window", window, MINIMUM_WINDOW),
+    ):
+        if got < needed:
+            return NotEstimated(name, f"too few {what}", got, needed)
     return None
 
 
@@ -141,8 +148,8 @@ def _fitted(before: FloatArray, correct: FloatArray) -> _Calibration:
     return _Calibration(known, found.x, block_of, np.add.reduceat(labels, starts), np.add.reduceat(right, starts))
 
 
-def _calibrated(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float]:
-    """Return the mean calibrated chance of being right, and its variance around what all labels would show.
+def _calibrated(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float, float]:
+    """Return the mean calibrated chance of being right, that held back, and the variance of what labels would show.
 
     Each level block of the fit is a share of n_b labels, so of variance g(1 - g)/n_b, and counts as often as the
     window has confidences there; the window's own outcomes vary by g(1 - g) each. Both take the share with half an
@@ -155,7 +162,7 @@ def _calibrated(before: FloatArray, correct: FloatArray, now: FloatArray) -> tup
     spread = held * (1 - held)
     shares = np.bincount(block, minlength=held.size) / now.size
     variance = float(shares**2 @ (spread / fit.block_labels)) + float(shares @ spread) / now.size
-    return float(chances.mean()), variance
+    return float(chances.mean()), float(shares @ held), variance
 
 
 def _thresholded(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float]:
@@ -170,10 +177,11 @@ def _thresholded(before: FloatArray, correct: FloatArray, now: FloatArray) -> tu
     return value, max(rate * (1 - rate), value * (1 - value)) * (1 / before.size + 1 / now.size)
 
 
-def _worth(value: float, variance: float) -> float:
-    """Return how many outcomes would give a share this variance: for the bounds of Wilson."""
-    held = min(max(value, variance), 1 - variance)
-    return held * (1 - held) / variance
+def _bounds(value: float, centre: float, variance: float, n: int, *, alpha: float) -> tuple[float, float]:
+    """Return bounds of what n labels would show: of a beta of this centre and variance, rounded outwards to 1/n."""
+    worth = max(centre * (1 - centre) / variance - 1, 1.0)
+    low, high = beta.ppf([alpha / 2, 1 - alpha / 2], centre * worth, (1 - centre) * worth)
+    return min(value, float(np.floor(low * n) / n)), max(value, min(1.0, float(np.ceil(high * n) / n)))
 
 
 def _doubts(
