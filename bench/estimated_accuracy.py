@@ -94,29 +94,27 @@ def held(accuracy: float, later: float, spread: float, *, repeats: int = REPEATS
     rows = []
     for m, n in SIDES:
         rng = np.random.default_rng([int(accuracy * 100), int(later * 100), m, n])
-        found = [_once(rng, accuracy, later, spread, m, n) for _ in range(repeats)]
+        tried = [_once(rng, accuracy, later, spread, m, n) for _ in range(repeats)]
+        found = [one for one in tried if one is not None]
         names = ("coverage", "said_reliable", "bias", "width")
-        rows.append(
-            {"reference": m, "window": n} | dict(zip(names, np.mean(found, axis=0).round(4).tolist(), strict=True))
-        )
+        means = dict(zip(names, np.mean(found, axis=0).round(4).tolist(), strict=True))
+        rows.append({"reference": m, "window": n, "estimated": len(found) / repeats} | means)
     return rows
 
 
-def _once(rng: np.random.Generator, accuracy: float, later: float, spread: float, m: int, n: int) -> list[float]:
+def _once(
+    rng: np.random.Generator, accuracy: float, later: float, spread: float, m: int, n: int
+) -> tuple[float, float, float, float] | None:
     sides = []
     for share, size in ((accuracy, m), (later, n)):
         score = np.round(np.sqrt(rng.beta(share * spread, (1 - share) * spread, size)), 2)
         sides.append((score, rng.random(size) < score**2))
     (before, right), (now, outcome) = sides
     found, truth = estimated_accuracy(before, right, now), float(outcome.mean())
-    if not isinstance(found.estimate, Estimate):
-        return [1.0, 0.0, 0.0, 1.0]
-    return [
-        float(found.estimate.low <= truth <= found.estimate.high),
-        float(found.reliable),
-        found.estimate.value - truth,
-        found.estimate.high - found.estimate.low,
-    ]
+    one = found.estimate
+    if not isinstance(one, Estimate):
+        return None
+    return float(one.low <= truth <= one.high), float(found.reliable), one.value - truth, one.high - one.low
 
 
 def main() -> None:

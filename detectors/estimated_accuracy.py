@@ -46,11 +46,14 @@ def estimated_accuracy(
     reference_confidences (m,) in [0, 1] with reference_correct (m,), 0 or 1, must be of texts the model was not trained
     on; a confidence is the score of the answer given, of two classes or a thousand. They are calibrated by an isotonic
     fit and averaged over the window (CBPE). The interval counts the chance of the fit and that of the window's own
-    outcomes, so it is to hold what the labels would show; it assumes that a score means what it meant. It is unreliable where that is in doubt: inputs or scores
-    drifted (by the caller's tests; None: not tested), over 5 % of the confidences lie where the reference has hardly
-    any, or `thresholded_accuracy` differs by more than tolerance beyond three standard errors. Silence is no proof:
-    a changed meaning with unchanged scores cannot be seen. Raises DetectorInputError; fewer than 200 reference
-    confidences, 5 right or wrong answers among them, or 20 of the window are NotEstimated. Time O(m log m + n log m).
+    outcomes, so that it holds what the labels would show; it assumes that a score means what it meant.
+
+    Unreliable where that is in doubt: inputs or scores drifted (by the caller's tests; None: not tested), over 5 % of
+    the confidences lie where the reference has hardly any, or `thresholded_accuracy` differs by more than tolerance
+    beyond three standard errors. Silence is no proof: a changed meaning with unchanged scores cannot be seen.
+
+    Raises DetectorInputError; fewer than 200 reference confidences, 5 right or 5 wrong answers among them, or 20
+    confidences in the window are NotEstimated. Time O(m log m + n log m).
     Source: Kivimäki et al. 2025 and NannyML 0.13 (CBPE); Garg et al. 2022 (ATC).
 
     >>> before = np.linspace(0.5, 1.0, 1000)
@@ -82,9 +85,9 @@ def thresholded_accuracy(
 ) -> Estimate | NotEstimated:
     """Return the share of a window's confidences (n,) above the threshold which the reference's right answers set.
 
-    As many of the reference's confidences lie above that threshold as its answers are right.
-    Confidences equal to the threshold count by the share of the reference's that must. The interval is of chance alone,
-    on both sides, were nothing to change; arguments, errors and limits are those of `estimated_accuracy`.
+    As many of the reference's confidences lie above it as its answers are right; confidences equal to it count by the
+    share of the reference's that must. The interval is of chance alone, on both sides, were nothing to change;
+    arguments, errors and limits are those of `estimated_accuracy`.
     Source: Garg et al. 2022 (ATC with maximum confidence).
 
     >>> before = np.linspace(0.0, 1.0, 1000)
