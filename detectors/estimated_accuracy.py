@@ -17,7 +17,7 @@ MINIMUM_WINDOW = 20
 NEAR = 0.05  # confidences this close speak for each other
 FEW_NEAR = 5
 UNSEEN_SHARE = 0.05
-DISAGREEMENT = 0.05  # between the two estimates, beyond their noise: docs/math/few-labels.md
+TOLERANCE = 0.05  # beyond noise: docs/math/few-labels.md
 NOISE = 3.0  # standard errors
 
 
@@ -39,7 +39,7 @@ def estimated_accuracy(
     alpha: float = 0.05,
     inputs_drifted: bool | None = None,
     scores_drifted: bool | None = None,
-    tolerance: float = DISAGREEMENT,
+    tolerance: float = TOLERANCE,
 ) -> LabelFreeEstimate:
     """Return the accuracy that all labels of a window would show, from its confidences (n,), and whether to believe it.
 
@@ -48,9 +48,11 @@ def estimated_accuracy(
     fit and averaged over the window (CBPE). The interval counts the chance of the fit and that of the window's own
     outcomes, so that it holds what the labels would show; it assumes that a score means what it meant.
 
-    Unreliable where that is in doubt: inputs or scores drifted (by the caller's tests; None: not tested), over 5 % of
-    the confidences lie where the reference has hardly any, or `thresholded_accuracy` differs by more than tolerance
-    beyond three standard errors. Silence is no proof: a changed meaning with unchanged scores cannot be seen.
+    Unreliable where that is in doubt: inputs or scores drifted (by the caller's tests; None: not tested); over 5 % of
+    the confidences lie where the reference has hardly any; or, by more than tolerance beyond three standard errors, the
+    estimate leaves the reference's accuracy, or `thresholded_accuracy` differs from it. A fall it shows is then at
+    least likely, and often but part of the true one. Silence is no proof: a changed meaning with unchanged scores
+    cannot be seen.
 
     Raises DetectorInputError; fewer than 200 reference confidences, 5 right or 5 wrong answers among them, or 20
     confidences in the window are NotEstimated. Time O(m log m + n log m).
@@ -207,7 +209,10 @@ def _doubts(
     if unseen > UNSEEN_SHARE:
         reasons.append(f"{unseen:.0%} of the scores lie where the reference has hardly any")
     other, variance = _thresholded(before, correct, now)
-    if abs(other - value) > gap + NOISE * float(np.sqrt(variance)):
+    room, known = gap + NOISE * float(np.sqrt(variance)), float(correct.mean())
+    if abs(value - known) > room:
+        reasons.append(f"scores shifted far: {value:.3f} estimated, {known:.3f} right in the reference")
+    if abs(other - value) > room:
         reasons.append(f"two estimates disagree: {value:.3f} by calibration, {other:.3f} by threshold")
     return reasons
 

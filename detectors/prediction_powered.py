@@ -36,7 +36,7 @@ def power_tuning(labels: npt.ArrayLike, proxies: npt.ArrayLike, unlabelled_proxi
     """Return lambda in [0, 1], how far proxies are trusted: 0 gives the labels' own mean, 1 trusts them wholly.
 
     labels (n,) with their proxies (n,), n >= 2, and proxies (N,) of texts without label, N >= 1.
-    Source: Angelopoulos, Duchi & Zrnic 2023 (PPI++), sec. 6, eq. 7 for the mean, clipped.
+    Source: Angelopoulos, Duchi & Zrnic 2023 (PPI++), section on power tuning; as the ppi-python package, clipped.
 
     >>> power_tuning([0.0, 1.0, 1.0, 0.0], [0.1, 0.9, 0.8, 0.2], [0.5, 0.6, 0.7, 0.1] * 25)
     1.0
@@ -61,7 +61,7 @@ def prediction_powered_mean(
     labels. `tuning` is lambda; None finds the best. Where labels were asked for with unequal probability, pass it, in
     (0, 1), for both: they are then weighted 1/pi and 1/(1 - pi). The interval is large-sample: from about 100 labels,
     and more for a share near 0 or 1, which `prediction_powered_accuracy` treats. Raises DetectorInputError.
-    Source: Angelopoulos, Duchi & Zrnic 2023, algorithm 1 with eq. 4; weights: Särndal, Swensson & Wretman 1992, ch. 6.
+    Source: Angelopoulos, Duchi & Zrnic 2023, `ppi_mean_ci` of ppi-python; weights: Särndal, Swensson & Wretman 1992, ch. 6.
 
     >>> found = prediction_powered_mean(
     ...     [2.0, 4.0, 6.0, 8.0], [2.5, 3.5, 6.5, 7.5], [1.0, 3.0, 5.0, 7.0] * 25, name="length"
@@ -93,7 +93,7 @@ def prediction_powered_accuracy(
     That is Wilson's at the number of labels that would give the same variance without scores. Labelled and unlabelled
     texts must come from one population: drawn at random from one window, or with the probabilities of being labelled,
     in (0, 1), for both. Raises DetectorInputError; fewer than 20 labels or as many others are NotEstimated.
-    Source: Zrnic & Candès 2024 (cross-prediction), eq. 4; PPI++ for lambda; Wilson 1927 at an effective sample size:
+    Source: Zrnic & Candès 2024 (cross-prediction); PPI++ for lambda; Wilson 1927 at an effective sample size:
     Korn & Graubard 1998.
 
     >>> score = np.linspace(0.5, 1.0, 400)

@@ -100,10 +100,18 @@ def test_two_readings_of_a_great_shift_disagree() -> None:
     assert f"{_value(found).value:.3f} by calibration, {other.value:.3f} by threshold" in found.reason
 
 
+def test_an_estimate_far_from_the_references_accuracy_is_doubted() -> None:
+    before = np.repeat([0.9, 0.6], 1000)
+    right = np.concatenate([np.arange(1000) < 1000, np.arange(1000) < 0])  # a score that knows: both readings agree
+    found = estimated_accuracy(before, right, np.repeat([0.9, 0.6], [300, 700]))
+    assert found.reason == "scores shifted far: 0.300 estimated, 0.500 right in the reference"
+    assert estimated_accuracy(before, right, np.repeat([0.9, 0.6], [300, 700]), tolerance=0.2).reliable
+
+
 def test_every_doubt_is_told() -> None:
     before, right = _drawn(13, 2000, a=40.0)
     found = estimated_accuracy(before, right, np.full(100, 0.05), inputs_drifted=True, scores_drifted=True)
-    assert found.reason.count("; ") == 3
+    assert found.reason.count("; ") == 4
 
 
 def test_the_threshold_passes_as_many_of_the_reference_as_are_right() -> None:
