@@ -61,7 +61,7 @@ def prediction_powered_mean(
     labels. `tuning` is lambda; None finds the best. Where labels were asked for with unequal probability, pass it, in
     (0, 1), for both: they are then weighted 1/pi and 1/(1 - pi). The interval is large-sample: from about 100 labels,
     and more for a share near 0 or 1, which `prediction_powered_accuracy` treats. Raises DetectorInputError.
-    Source: Angelopoulos, Duchi & Zrnic 2023, `ppi_mean_ci` of ppi-python; weights: Särndal, Swensson & Wretman 1992, ch. 6.
+    Source: Angelopoulos, Duchi & Zrnic 2023 (`ppi_mean_ci` of ppi-python); weights: Särndal, Swensson & Wretman 1992.
 
     >>> found = prediction_powered_mean(
     ...     [2.0, 4.0, 6.0, 8.0], [2.5, 3.5, 6.5, 7.5], [1.0, 3.0, 5.0, 7.0] * 25, name="length"
