@@ -15,6 +15,7 @@ import numpy as np
 
 from bench import machine
 from detectors.estimated_accuracy import estimated_accuracy, thresholded_accuracy
+from detectors.estimated_binary import estimated_f1, estimated_roc_auc
 from detectors.estimates import Estimate
 
 ROWS = 5000
@@ -39,7 +40,9 @@ def confidences(rows: Any, scores: str | dict[str, str]) -> np.ndarray:
     return rows[list(scores.values())].to_numpy().max(axis=1)
 
 
-def theirs(reference: Any, analysis: Any, truth: str, scores: str | dict[str, str]) -> list[list[float]]:
+def theirs(
+    reference: Any, analysis: Any, truth: str, scores: str | dict[str, str], metric: str = "accuracy"
+) -> list[list[float]]:
     import nannyml as nml
 
     estimator = nml.CBPE(
@@ -47,12 +50,34 @@ def theirs(reference: Any, analysis: Any, truth: str, scores: str | dict[str, st
         y_pred_proba=scores,
         y_pred="y_pred",
         y_true=truth,
-        metrics=["accuracy"],
+        metrics=[metric],
         chunk_size=ROWS,
     )
     estimator.fit(reference)
-    found = estimator.estimate(analysis.drop(columns=[truth])).filter(period="analysis").to_df()["accuracy"]
+    found = estimator.estimate(analysis.drop(columns=[truth])).filter(period="analysis").to_df()[metric]
     return found[["value", "lower_confidence_boundary", "upper_confidence_boundary"]].to_numpy().tolist()
+
+
+def of_two_classes(reference: Any, analysis: Any, truth: str, scores: str) -> dict[str, Any]:
+    """Return the mean absolute errors of F1 and ROC AUC, and in how many windows our interval holds."""
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    known = [reference[name].to_numpy() for name in (scores, truth, "y_pred")]
+    result = {}
+    for metric, estimate in (("f1", estimated_f1), ("roc_auc", estimated_roc_auc)):
+        rows = []
+        for place, (value, _, _) in enumerate(theirs(reference, analysis, truth, scores, metric)):
+            part = analysis.iloc[place * ROWS : (place + 1) * ROWS]
+            found = estimate(*known, part[scores].to_numpy(), part["y_pred"].to_numpy()).estimate
+            assert isinstance(found, Estimate)
+            shown = (
+                f1_score(part[truth], part["y_pred"]) if metric == "f1" else roc_auc_score(part[truth], part[scores])
+            )
+            rows.append((abs(found.value - shown), abs(value - shown), found.low <= shown <= found.high))
+        ours, others, holds = np.array(rows, dtype=float).T
+        errors = {"ours": round(ours.mean(), 6), "nannyml": round(others.mean(), 6)}
+        result[metric] = {"mean_absolute_error": errors, "held": int(holds.sum()), "windows": len(rows)}
+    return result
 
 
 def beside_nannyml(reference: Any, analysis: Any, truth: str, scores: str | dict[str, str]) -> dict[str, Any]:
@@ -118,13 +143,22 @@ def _once(
 
 
 def main() -> None:
-    sets = {name: beside_nannyml(*given) for name, given in nannyml_sets().items()}
+    given = nannyml_sets()
+    sets = {name: beside_nannyml(*one) for name, one in given.items()}
     simulated = [
         {"accuracy": accuracy, "later": later, "spread": spread, "rows": held(accuracy, later, spread)}
         for spread in (0.5, 3.0)
         for accuracy, later in ((0.9, 0.9), (0.9, 0.8), (0.98, 0.95))
     ]
-    machine.write("estimated_accuracy", {"nannyml": version("nannyml"), "sets": sets, "simulated": simulated})
+    machine.write(
+        "estimated_accuracy",
+        {
+            "nannyml": version("nannyml"),
+            "sets": sets,
+            "binary_measures": of_two_classes(*given["binary"]),
+            "simulated": simulated,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -68,12 +68,12 @@ def estimated_accuracy(
     """
     before, correct, now = _checked(reference_confidences, reference_correct, confidences)
     probability("alpha", alpha)
-    missing = _too_few(name, correct, now.size)
+    missing = too_few(name, correct, now.size)
     if missing is not None:
         return LabelFreeEstimate(missing, False, missing.reason)
     value, centre, variance = _calibrated(before, correct, now)
     low, high = _bounds(value, centre, variance, now.size, alpha=alpha)
-    reasons = _doubts(before, correct, now, value=value, inputs=inputs_drifted, scores=scores_drifted, gap=tolerance)
+    reasons = doubts(before, correct, now, inputs=inputs_drifted, scores=scores_drifted, tolerance=tolerance)
     return LabelFreeEstimate(Estimate(name, value, low, high, now.size, "cbpe", alpha), not reasons, "; ".join(reasons))
 
 
@@ -99,7 +99,7 @@ def thresholded_accuracy(
     """
     before, correct, now = _checked(reference_confidences, reference_correct, confidences)
     probability("alpha", alpha)
-    missing = _too_few(name, correct, now.size)
+    missing = too_few(name, correct, now.size)
     if missing is not None:
         return missing
     value, variance = _thresholded(before, correct, now)
@@ -119,12 +119,15 @@ def _checked(
     return before, right, now
 
 
-def _too_few(name: str, correct: FloatArray, window: int) -> NotEstimated | None:
-    right = int(correct.sum())
+def too_few(
+    name: str, outcome: FloatArray, window: int, *, kinds: tuple[str, str] = ("right", "wrong")
+) -> NotEstimated | None:
+    """Return what is missing: reference outcomes (m,), of each kind, or scores in the window; None where enough."""
+    first = int(outcome.sum())
     for what, got, needed in (
-        ("reference scores with a label", correct.size, MINIMUM_REFERENCE),
-        ("right answers in the reference", right, MINIMUM_OF_A_KIND),
-        ("wrong answers in the reference", correct.size - right, MINIMUM_OF_A_KIND),
+        ("reference scores with a label", outcome.size, MINIMUM_REFERENCE),
+        (f"{kinds[0]} answers in the reference", first, MINIMUM_OF_A_KIND),
+        (f"{kinds[1]} answers in the reference", outcome.size - first, MINIMUM_OF_A_KIND),
         ("scores in the window", window, MINIMUM_WINDOW),
     ):
         if got < needed:
@@ -133,41 +136,51 @@ def _too_few(name: str, correct: FloatArray, window: int) -> NotEstimated | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Calibration:
-    """An isotonic fit: the chance of being right at each known confidence (u,), and its level blocks."""
+class Calibration:
+    """An isotonic fit: the chance at each known score (u,), and its level blocks with their labels and ones (b,)."""
 
     known: FloatArray
     chances: FloatArray
     block_of: IntArray
     block_labels: FloatArray
-    block_right: FloatArray
+    block_ones: FloatArray
+
+    def at(self, scores: FloatArray) -> FloatArray:
+        """Return the chance (n,) at each score, between known ones on a line."""
+        return np.asarray(np.interp(scores, self.known, self.chances))
+
+    def blocks_of(self, scores: FloatArray) -> IntArray:
+        """Return the level block (n,) of each score."""
+        return np.asarray(self.block_of[np.clip(np.searchsorted(self.known, scores), 0, self.known.size - 1)])
+
+    def held(self) -> FloatArray:
+        """Return each block's share (b,) of ones with half of each kind added: no block is certain."""
+        return (self.block_ones + 0.5) / (self.block_labels + 1)
 
 
-def _fitted(before: FloatArray, correct: FloatArray) -> _Calibration:
-    known, place = np.unique(before, return_inverse=True)
+def calibration(scores: FloatArray, outcome: FloatArray) -> Calibration:
+    """Return the isotonic fit of outcomes (m,), 0 or 1, on scores (m,)."""
+    known, place = np.unique(scores, return_inverse=True)
     labels = np.bincount(place).astype(np.float64)
-    right = np.bincount(place, weights=correct)
-    found = isotonic_regression(right / labels, weights=labels)
+    ones = np.bincount(place, weights=outcome)
+    found = isotonic_regression(ones / labels, weights=labels)
     starts = found.blocks[:-1]
     block_of = np.repeat(np.arange(starts.size), np.diff(found.blocks))
-    return _Calibration(known, found.x, block_of, np.add.reduceat(labels, starts), np.add.reduceat(right, starts))
+    return Calibration(known, found.x, block_of, np.add.reduceat(labels, starts), np.add.reduceat(ones, starts))
 
 
 def _calibrated(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float, float]:
     """Return the mean calibrated chance of being right, that held back, and the variance of what labels would show.
 
     Each level block of the fit is a share of n_b labels, so of variance g(1 - g)/n_b, and counts as often as the
-    window has confidences there; the window's own outcomes vary by g(1 - g) each. Both take the share with half an
-    answer of each kind added: a block without a wrong answer is not certain.
+    window has confidences there; the window's own outcomes vary by g(1 - g) each.
     """
-    fit = _fitted(before, correct)
-    chances = np.interp(now, fit.known, fit.chances)
-    block = fit.block_of[np.clip(np.searchsorted(fit.known, now), 0, fit.known.size - 1)]
-    held = (fit.block_right + 0.5) / (fit.block_labels + 1)
+    fit = calibration(before, correct)
+    held = fit.held()
     spread = held * (1 - held)
-    shares = np.bincount(block, minlength=held.size) / now.size
+    shares = np.bincount(fit.blocks_of(now), minlength=held.size) / now.size
     variance = float(shares**2 @ (spread / fit.block_labels)) + float(shares @ spread) / now.size
-    return float(chances.mean()), float(shares @ held), variance
+    return float(fit.at(now).mean()), float(shares @ held), variance
 
 
 def _thresholded(before: FloatArray, correct: FloatArray, now: FloatArray) -> tuple[float, float]:
@@ -189,17 +202,16 @@ def _bounds(value: float, centre: float, variance: float, n: int, *, alpha: floa
     return min(value, float(np.floor(low * n) / n)), max(value, min(1.0, float(np.ceil(high * n) / n)))
 
 
-def _doubts(
+def doubts(
     before: FloatArray,
     correct: FloatArray,
     now: FloatArray,
     *,
-    value: float,
     inputs: bool | None,
     scores: bool | None,
-    gap: float,
+    tolerance: float,
 ) -> list[str]:
-    """Return every reason not to believe the estimate."""
+    """Return every reason not to believe confidences (n,), when those of the reference (m,) were so often right."""
     reasons = []
     if inputs:
         reasons.append("the inputs drifted: scores may no longer mean what they meant")
@@ -208,8 +220,9 @@ def _doubts(
     unseen = _unseen_share(before, now)
     if unseen > UNSEEN_SHARE:
         reasons.append(f"{unseen:.0%} of the scores lie where the reference has hardly any")
+    value = _calibrated(before, correct, now)[0]
     other, variance = _thresholded(before, correct, now)
-    room, known = gap + NOISE * float(np.sqrt(variance)), float(correct.mean())
+    room, known = tolerance + NOISE * float(np.sqrt(variance)), float(correct.mean())
     if abs(value - known) > room:
         reasons.append(f"scores shifted far: {value:.3f} estimated, {known:.3f} right in the reference")
     if abs(other - value) > room:
