@@ -58,7 +58,7 @@ def prediction_powered_mean(
     """Return the mean of labels (n,) helped by proxies, with the normal interval of PPI++.
 
     Proxies (n,) of labelled and (N,) of unlabelled texts are one fixed function of the text: not fitted to these
-    labels. `tuning` is lambda; None finds the best. Where labels were asked for with unequal probability, pass it, in
+    labels. `tuning` is lambda, in [0, 1]; None finds the best. Where labels were asked for with unequal probability, pass it, in
     (0, 1), for both: they are then weighted 1/pi and 1/(1 - pi). The interval is large-sample: from about 100 labels,
     and more for a share near 0 or 1, which `prediction_powered_accuracy` treats. Raises DetectorInputError.
     Source: Angelopoulos, Duchi & Zrnic 2023 (`ppi_mean_ci` of ppi-python); weights: Särndal, Swensson & Wretman 1992.
@@ -70,6 +70,8 @@ def prediction_powered_mean(
     (4.1443, 3.4129, 4.8758)
     """
     sample = _sample(labels, proxies, unlabelled_proxies, inclusion_probabilities, unlabelled_inclusion_probabilities)
+    if tuning is not None and not 0 <= tuning <= 1:
+        raise DetectorInputError(f"tuning lies in [0, 1], got {tuning}")
     value, variance = _estimated(sample, _tuned(sample) if tuning is None else float(tuning))
     half = float(norm.isf(probability("alpha", alpha) / 2) * np.sqrt(variance))
     return Estimate(name, value, value - half, value + half, sample.labels.size, METHOD, alpha)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detectors.checks import matrix
+from detectors.checks import matrix, outcomes
 from detectors.errors import DetectorInputError
 from detectors.sketch import fit_basis, fold
 
@@ -34,3 +34,9 @@ def test_rows_too_far_from_the_reference_for_a_sketch_are_refused() -> None:
     rows[2] = 1e37
     with pytest.raises(DetectorInputError, match=r"projected embeddings\[2, \d\] is .*beyond the range of float32"):
         fold(basis, rows, row_ids=np.arange(3))
+
+
+def test_outcomes_are_zero_or_one() -> None:
+    assert outcomes("right", [True, False]).tolist() == [1.0, 0.0]
+    with pytest.raises(DetectorInputError, match=r"right must be 0 or 1, got 0\.5 at 1"):
+        outcomes("right", [1, 0.5])

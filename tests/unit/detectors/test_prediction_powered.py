@@ -224,8 +224,11 @@ def test_bad_input_is_named(changed: dict, message: str) -> None:
         prediction_powered_accuracy(**given)
 
 
-def test_a_mean_needs_two_labels_and_a_proxy() -> None:
+def test_a_mean_needs_two_labels_a_proxy_and_a_tuning_within_bounds() -> None:
     with pytest.raises(DetectorInputError, match="2 labels and 1 proxy without label are needed, got 1 and 1"):
         prediction_powered_mean([1.0], [1.0], [1.0], name="mean")
     with pytest.raises(DetectorInputError, match="proxies must be one per label, got 2 for 3"):
         prediction_powered_mean([1.0] * 3, [1.0] * 2, [1.0], name="mean")
+    for tuning in (-0.1, 1.5, float("nan")):
+        with pytest.raises(DetectorInputError, match="tuning lies in"):
+            prediction_powered_mean([1.0] * 3, [1.0] * 3, [1.0], name="mean", tuning=tuning)
