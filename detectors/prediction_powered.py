@@ -58,9 +58,9 @@ def prediction_powered_mean(
     """Return the mean of labels (n,) helped by proxies, with the normal interval of PPI++.
 
     Proxies (n,) of labelled and (N,) of unlabelled texts are one fixed function of the text: not fitted to these
-    labels. `tuning` is lambda, in [0, 1]; None finds the best. Where labels were asked for with unequal probability, pass it, in
-    (0, 1), for both: they are then weighted 1/pi and 1/(1 - pi). The interval is large-sample: from about 100 labels,
-    and more for a share near 0 or 1, which `prediction_powered_accuracy` treats. Raises DetectorInputError.
+    labels. `tuning` is lambda, in [0, 1]; None finds the best. Where labels were asked for with unequal probability,
+    pass it, in (0, 1), for both: they are then weighted 1/pi and 1/(1 - pi). The interval is large-sample: from about
+    100 labels, and more for a share near 0 or 1, which `prediction_powered_accuracy` treats. Raises DetectorInputError.
     Source: Angelopoulos, Duchi & Zrnic 2023 (`ppi_mean_ci` of ppi-python); weights: Särndal, Swensson & Wretman 1992.
 
     >>> found = prediction_powered_mean(
