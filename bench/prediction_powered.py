@@ -1,6 +1,6 @@
 """Prediction-powered accuracy: coverage and width beside labels only, on synthetic scores and on CLINC150.
 
-`python -m bench.prediction_powered` measures (about 25 minutes on one core); `--golden` writes the values of the public
+`python -m bench.prediction_powered` measures (about 15 minutes on one core); `--golden` writes the values of the public
 ppi-python package that the tests hold us to, and needs it installed (an environment of its own will do).
 """
 
