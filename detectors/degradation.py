@@ -3,7 +3,7 @@
 Each label bets on the error ratio being above the limit (below it, while an incident is open) by a choice of factors on
 the odds; every bet is of mean at most 1 while the limit is kept. A change may come at any label, so part of the capital
 starts at each. An incident opens when the capital reaches its threshold and closes when the opposite bets reach theirs:
-by labels that are right, never by labels that do not come. States are frozen records of plain numbers, to store and go on.
+by labels that are right, never by labels that do not come. States are frozen records of plain numbers, to be stored.
 """
 
 from dataclasses import dataclass

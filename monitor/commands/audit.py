@@ -1,0 +1,197 @@
+"""`audit bias`: are groups treated alike, from a file or from the store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.commands.audit_app import audit_app
+from monitor.commands.common import JsonFlag, print_json, say
+from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
+
+if TYPE_CHECKING:
+    from monitor.bias.auditing import Audited
+    from monitor.bias.rows import AuditRows
+
+SEED = 0
+
+
+@audit_app.command()
+def bias(
+    predictions: Annotated[
+        Path,
+        typer.Option(help="A file (.jsonl, .csv, .parquet) with prediction, groups and, where known, label and score."),
+    ],
+    groups: Annotated[list[str], typer.Option(help="Columns or attributes that name groups: A,B or repeated.")],
+    reference_group: Annotated[
+        list[str] | None, typer.Option(help="VALUE, or COLUMN=VALUE for several; by default the largest group.")
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="The label that counts as selected; 1 or true by itself.")
+    ] = None,
+    label_column: Annotated[str, typer.Option(help="The column of the truth.")] = "label",
+    intersections: Annotated[
+        bool, typer.Option("--intersections", help="Audit the crossing of all groups too.")
+    ] = False,
+    metrics: Annotated[str | None, typer.Option(help="Rates to compare, A,B; all by default.")] = None,
+    margin: Annotated[float, typer.Option(help="Difference of rates that is worth showing.", min=0.001, max=0.9)] = 0.1,
+    alpha: Annotated[float, typer.Option(help="Chance of any false disparity.", min=0.0005, max=0.5)] = 0.05,
+    out: Annotated[Path | None, typer.Option(help="Folder for bias.json and the impact-ratio tables.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare groups' rates, with intervals and a verdict.
+
+    Exits 0 when no disparity beyond the margin is shown to be there, 3 on a disparity, 4 when evidence does not
+    suffice, 2 on bad input. Rows without a group are audited as the group `unknown`.
+
+    Example: driftwarden audit bias --predictions decisions.csv --groups race,sex --positive hired
+    """
+    import numpy as np
+
+    from monitor.bias.auditing import Rules, audit_rows
+    from monitor.bias.rows import choose_positive, intersect, read_rows, require_bounded
+
+    named = _listed(groups)
+    rows = read_rows(predictions, named, label_column=label_column, positive=positive)
+    if intersections:
+        intersect(rows)
+    require_bounded(rows)
+    rules = Rules(
+        positive=choose_positive(rows, positive),
+        metrics=_metrics(metrics),
+        reference_groups=_references(reference_group or [], named),
+        alpha=alpha,
+        margin=margin,
+    )
+    audited = audit_rows(rows, rules, rng=np.random.default_rng(SEED))
+    show(audited, rows, out=out, as_json=as_json)
+
+
+def _listed(given: list[str]) -> list[str]:
+    named = [part.strip() for one in given for part in one.split(",") if part.strip()]
+    if not named:
+        raise InputError("--groups needs a column")
+    return list(dict.fromkeys(named))
+
+
+def _metrics(given: str | None) -> tuple[str, ...]:
+    from detectors.bias import METRICS
+
+    if given is None:
+        return METRICS
+    asked = tuple(one.strip() for one in given.split(",") if one.strip())
+    unknown = [one for one in asked if one not in METRICS]
+    if unknown or not asked:
+        raise InputError(f"--metrics are of {', '.join(METRICS)}, got {given!r}")
+    return asked
+
+
+def _references(given: list[str], groups: list[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if equals and name in groups:
+            found[name] = value
+        elif len(groups) == 1:
+            found[groups[0]] = one
+        else:
+            raise InputError(f"--reference-group {one!r}: of several columns say COLUMN=VALUE")
+    return found
+
+
+def show(audited: "Audited", rows: "AuditRows", *, out: Path | None, as_json: bool) -> None:
+    """Print and write an audit, and exit by its verdict."""
+    from detectors.bias import BiasVerdict
+
+    told = audited.as_json()
+    if out is not None:
+        write_audit(audited, told, out)
+    if as_json:
+        print_json(told)
+    else:
+        _print(audited, rows)
+        if out is not None:
+            say(f"written to {out}")
+    if audited.verdict is BiasVerdict.DISPARITY:
+        raise typer.Exit(EXIT_DRIFT)
+    if audited.verdict is BiasVerdict.INSUFFICIENT:
+        raise typer.Exit(EXIT_TOO_LITTLE_DATA)
+
+
+def write_audit(audited: "Audited", told: dict[str, Any], out: Path) -> None:
+    """Write bias.json, and an impact-ratio table of each attribute. Raises InputError for a folder that cannot be."""
+    import csv
+    import io
+    import json
+
+    from monitor.files import write_failed, write_whole
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "bias.json", (json.dumps(told, ensure_ascii=False, indent=2) + "\n").encode())
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(["attribute", "category", "applicants", "selected", "selection rate", "impact ratio"])
+        for one in audited.attributes:
+            writer.writerows([one.attribute, *row.shown()] for row in one.impact.rows)
+            writer.writerow([one.attribute, "unknown", one.impact.unknown, "", "", "not included"])
+        write_whole(out / "impact_ratio.csv", table.getvalue().encode())
+    except OSError as error:
+        raise write_failed(out, error, remedy="name a folder that can be written") from None
+
+
+def _print(audited: "Audited", rows: "AuditRows") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from detectors.estimates import Estimate
+    from monitor.bias.auditing import sentence
+
+    console = Console()
+    for one in audited.attributes:
+        base = {measure.name.split("[")[0]: measure for measure in one.audit.references}
+        table = Table("rate", "group", "value", "95 % interval", "ratio", "n", f"beside {escape(one.audit.reference)}")
+        for metric, measure in base.items():
+            if isinstance(measure, Estimate):
+                interval = f"{measure.low:.3f} to {measure.high:.3f}"
+                table.add_row(
+                    metric,
+                    escape(one.audit.reference),
+                    f"{measure.value:.4f}",
+                    interval,
+                    "1",
+                    f"{measure.n:,}",
+                    "reference",
+                )
+            for compared in one.audit.comparisons:
+                if compared.metric == metric:
+                    rate, ratio = compared.rate, compared.ratio
+                    cells = (
+                        (f"{rate.value:.4f}", f"{rate.low:.3f} to {rate.high:.3f}")
+                        if isinstance(rate, Estimate)
+                        else ("–", "–")
+                    )
+                    told = f"{ratio.value:.2f}" if isinstance(ratio, Estimate) else "–"
+                    words = sentence(compared, reference=one.audit.reference, margin=audited.rules.margin)
+                    table.add_row(
+                        "",
+                        escape(compared.group),
+                        *cells,
+                        told,
+                        f"{rate.n if isinstance(rate, Estimate) else 0:,}",
+                        escape(words),
+                    )
+        console.print(f"{one.attribute}: {one.audit.verdict.value}", highlight=False, markup=False)
+        console.print(table)
+    labelled = f"{audited.labelled:,} of {len(rows):,} rows labelled"
+    console.print(
+        f"verdict: {audited.verdict.value} ({labelled}; positive is {audited.rules.positive!r})",
+        highlight=False,
+        markup=False,
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.add_typer(audit_app, name="audit")
