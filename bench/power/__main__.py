@@ -32,7 +32,8 @@ LEDGER = ROOT / "bench" / "results" / "power-ledger.jsonl.gz"
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     options.cache.mkdir(parents=True, exist_ok=True)
-    found = {} if options.report and not pools.are_cached(options.cache) else _pools(options)
+    unmade = options.report and options.arithmetic == pools.NATIVE and not pools.are_cached(options.cache)
+    found = {} if unmade else _pools(options)
     about = _about(found, options.corpora)
     entered = _contenders(options.alibi_python)
     chosen = _chosen_cells(options)
@@ -44,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen if options.quick else cells(),
         _ledger(options, entered, about),  # read again, with what ran beside this
         about=about,
-        root=None if options.quick else ROOT,
+        root=None if options.quick or options.arithmetic != pools.NATIVE else ROOT,
         committed=LEDGER,
     )
 
 
 def _pools(options: argparse.Namespace) -> dict[str, pools.Pool]:
-    return pools.load_pools(options.cache, corpora=options.corpora, tell=lambda line: print(line, file=sys.stderr))
+    return pools.load_pools(
+        options.cache,
+        corpora=options.corpora,
+        tell=lambda line: print(line, file=sys.stderr),
+        arithmetic=options.arithmetic,
+    )
 
 
 def _about(found: dict[str, pools.Pool], corpora: Path) -> dict[str, object]:
@@ -143,6 +149,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     temporary = Path(tempfile.gettempdir()) / "driftwarden-power"
     parser.add_argument("--cache", type=Path, default=temporary, help="model, embeddings and ledger")
     parser.add_argument("--corpora", type=Path, default=ROOT.parent / "shared" / "data", help="the text data sets")
+    parser.add_argument("--arithmetic", choices=[pools.NATIVE, "int8"], default=pools.NATIVE, help="int8 prints alone")
     parser.add_argument("--ledger", type=Path, help="where runs are appended; default in the cache folder")
     parser.add_argument("--alibi-python", type=Path, default=temporary / "alibi" / "bin" / "python")
     return parser.parse_args(arguments)

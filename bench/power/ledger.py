@@ -37,7 +37,7 @@ class Ledger:
     """The entries of this world and of the contenders' present versions; every new one is appended at once."""
 
     def __init__(self, path: Path, *, committed: Path | None, world: str, versions: dict[str, str]) -> None:
-        self._path = path
+        self._path, self.world = path, world
         self.entries: dict[tuple[str, str], dict[int, Entry]] = defaultdict(dict)
         for entry in (*(_read(committed) if committed else ()), *_read(path)):
             if entry.world == world and versions.get(entry.contender, entry.version) == entry.version:

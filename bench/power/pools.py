@@ -15,6 +15,7 @@ from monitor.demo.corpus import load_clinc
 from monitor.jobs.baseline import Observations
 
 LAYERS, HIDDEN, EPOCHS = 3, 192, 8
+NATIVE = "native"
 NAMES = ("banking77", "oos", "clinc150", "restaurant", *PERTURBATIONS, "tokenizer")
 
 Tell = Callable[[str], None]
@@ -50,15 +51,19 @@ def joined(parts: Sequence[Observations]) -> Observations:
     )
 
 
-def load_pools(cache: Path, *, corpora: Path, tell: Tell) -> dict[str, Pool]:
-    """Return every pool, from the cache or made now (minutes: trains the model, embeds 55,000 texts)."""
-    if not are_cached(cache):
-        _make(cache, corpora=corpora, tell=tell)
-    return {name: _read(cache, name) for name in NAMES}
+def load_pools(cache: Path, *, corpora: Path, tell: Tell, arithmetic: str = NATIVE) -> dict[str, Pool]:
+    """Return every pool, from the cache or made now (minutes: trains the model, embeds 55,000 texts).
+
+    Each arithmetic has pools of its own, of the same model and texts in the same order.
+    """
+    folder = cache if arithmetic == NATIVE else cache / arithmetic
+    if not are_cached(folder):
+        _make(cache, folder, corpora=corpora, tell=tell, arithmetic=arithmetic)
+    return {name: _read(folder, name) for name in NAMES}
 
 
-def are_cached(cache: Path) -> bool:
-    return all(_path(cache, name).is_file() for name in NAMES)
+def are_cached(folder: Path) -> bool:
+    return all(_path(folder, name).is_file() for name in NAMES)
 
 
 def digest(pools: dict[str, Pool]) -> str:
@@ -76,12 +81,12 @@ def accuracy(pools: dict[str, Pool], *, corpora: Path) -> float:
     return float(np.mean([ticket.label == label for ticket, label in zip(clinc.test, answered, strict=True)]))
 
 
-def _make(cache: Path, *, corpora: Path, tell: Tell) -> None:
+def _make(cache: Path, folder: Path, *, corpora: Path, tell: Tell, arithmetic: str) -> None:
     from monitor.embed import Encoder
 
-    cache.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     model = _trained(cache, corpora=corpora, tell=tell)
-    encoder = Encoder.load(model, device="cpu")
+    encoder = Encoder.load(model, device="cpu", arithmetic=arithmetic)
     clinc = load_clinc(corpora / "clinc150")
     tickets = [*clinc.validation, *clinc.test]  # the model was trained on the other split
     topics = [ticket.topic for ticket in tickets]
@@ -96,10 +101,11 @@ def _make(cache: Path, *, corpora: Path, tell: Tell) -> None:
         texts[name] = [perturb(text, rng) for text in texts["clinc150"]]
     for name, found in texts.items():
         tell(f"embedding {len(found)} texts of {name}")
-        _write(cache, name, _observe(encoder, found), topics if len(found) == len(topics) else [])
+        _write(folder, name, _observe(encoder, found), topics if len(found) == len(topics) else [])
     tell("embedding CLINC150 with another tokenizer")
-    other = Encoder.load(_with_other_tokenizer(cache, model, texts["banking77"]), device="cpu")
-    _write(cache, "tokenizer", _observe(other, texts["clinc150"]), topics)
+    other_model = _with_other_tokenizer(cache, model, texts["banking77"])
+    other = Encoder.load(other_model, device="cpu", arithmetic=arithmetic)
+    _write(folder, "tokenizer", _observe(other, texts["clinc150"]), topics)
 
 
 def _trained(cache: Path, *, corpora: Path, tell: Tell) -> Path:
@@ -159,18 +165,18 @@ def _restaurant(corpora: Path) -> list[str]:
     return [text for text in texts if len(text.split()) >= 3]
 
 
-def _path(cache: Path, name: str) -> Path:
-    return cache / f"pool-{name}.npz"
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"pool-{name}.npz"
 
 
-def _write(cache: Path, name: str, observed: Observations, topics: Sequence[str]) -> None:
+def _write(folder: Path, name: str, observed: Observations, topics: Sequence[str]) -> None:
     words = {"texts": list(observed.texts), "labels": list(observed.labels or ()), "topics": list(topics)}
-    (cache / f"pool-{name}.json").write_text(json.dumps(words), encoding="utf-8")
-    np.savez(_path(cache, name), vectors=observed.vectors, confidences=np.asarray(observed.confidences))
+    (folder / f"pool-{name}.json").write_text(json.dumps(words), encoding="utf-8")
+    np.savez(_path(folder, name), vectors=observed.vectors, confidences=np.asarray(observed.confidences))
 
 
-def _read(cache: Path, name: str) -> Pool:
-    words = json.loads((cache / f"pool-{name}.json").read_text(encoding="utf-8"))
-    with np.load(_path(cache, name)) as arrays:
+def _read(folder: Path, name: str) -> Pool:
+    words = json.loads((folder / f"pool-{name}.json").read_text(encoding="utf-8"))
+    with np.load(_path(folder, name)) as arrays:
         observed = Observations(arrays["vectors"], words["texts"], words["labels"], arrays["confidences"])
     return Pool(observed, tuple(words["topics"]))
