@@ -40,6 +40,10 @@ def quality(
             "this one look. The service, which looks again and again, always uses sequences.",
         ),
     ] = False,
+    least_inclusion_probability: Annotated[
+        float | None,
+        typer.Option(help="The least there can be, for --at-every-look over rows of unequal ones.", min=1e-6, max=1.0),
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="The class set, A,B,C: labels outside it are counted.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -60,6 +64,7 @@ def quality(
         alpha=alpha,
         every=at_every_look,
         classes=_listed(classes),
+        least=least_inclusion_probability,
     )
     show(answer, as_json=as_json)
 
@@ -76,6 +81,7 @@ def _of_files(
     alpha: float,
     every: bool,
     classes: tuple[str, ...],
+    least: float | None,
 ) -> dict[str, Any]:
     from monitor.quality.answer import measure
     from monitor.quality.examples import Asked
@@ -84,7 +90,7 @@ def _of_files(
 
     kind = task_named(task)
     read = read_cohort(predictions, labels, kind)
-    asked = Asked(alpha, "every" if every else "single", classes)
+    asked = Asked(alpha, "every" if every else "single", classes, least)
     return measure(read.cohort, kind, asked, warnings=read.warnings).as_json()
 
 

@@ -32,11 +32,16 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How to measure: intervals at 1 - alpha, for a single look or for every look."""
+    """How to measure: intervals at 1 - alpha, for a single look or for every look.
+
+    least_inclusion_probability is declared before any row is seen; without it rows of unequal chances have no interval
+    at every look.
+    """
 
     alpha: float
     looks: Looks
     classes: Sequence[str] = ()
+    least_inclusion_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
