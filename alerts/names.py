@@ -19,6 +19,14 @@ TOKEN_MISMATCH = "driftwarden_token_mismatch_total"  # noqa: S105 a metric name
 TRUNCATED_TEXTS = "driftwarden_truncated_texts_total"
 NONFINITE_EMBEDDINGS = "driftwarden_nonfinite_embeddings_total"
 UNEMBEDDED_TEXTS = "driftwarden_unembedded_texts"
+QUALITY = "driftwarden_quality_ratio"
+QUALITY_LOW = "driftwarden_quality_low_ratio"
+QUALITY_HIGH = "driftwarden_quality_high_ratio"
+LABEL_MATURITY = "driftwarden_label_maturity_ratio"
+LABELLED_TEXTS = "driftwarden_labelled_texts"
+ESTIMATED_ACCURACY = "driftwarden_estimated_accuracy_ratio"
+ESTIMATED_RELIABLE = "driftwarden_estimated_accuracy_reliable"
+ACCURACY_DEGRADED = "driftwarden_accuracy_degraded"
 LATE_TEXTS = "driftwarden_late_texts_total"
 ENCODER_TEXTS = "driftwarden_encoder_texts_total"
 ENCODER_DUPLICATES = "driftwarden_encoder_duplicate_texts_total"
@@ -35,6 +43,7 @@ OTHER_VERSION = "other"  # versions without a baseline, which clients may name a
 
 MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
 DEVICE = "device"
+METRIC = "metric"
 JOB = "driftwarden_job"  # `job` is Prometheus's own
 
 
@@ -72,6 +81,14 @@ METRICS: dict[str, MetricName] = {
     UNEMBEDDED_TEXTS: MetricName(
         "gauge", "Stored texts waiting to be embedded; version other: those without a baseline", (MODEL, VERSION)
     ),
+    QUALITY: MetricName("gauge", "Measure of the latest window by its labels", (MODEL, VERSION, METRIC)),
+    QUALITY_LOW: MetricName("gauge", "Lower end of the measure's interval", (MODEL, VERSION, METRIC)),
+    QUALITY_HIGH: MetricName("gauge", "Upper end of the measure's interval", (MODEL, VERSION, METRIC)),
+    LABEL_MATURITY: MetricName("gauge", "Share of the latest measured window that is labelled", (MODEL, VERSION)),
+    LABELLED_TEXTS: MetricName("gauge", "Labelled texts of the latest measured window", (MODEL, VERSION)),
+    ESTIMATED_ACCURACY: MetricName("gauge", "Accuracy that scores promise, without labels", (MODEL, VERSION)),
+    ESTIMATED_RELIABLE: MetricName("gauge", "1 when that promise may be believed, else 0", (MODEL, VERSION)),
+    ACCURACY_DEGRADED: MetricName("gauge", "1 while an incident of degraded accuracy is open", (MODEL, VERSION)),
     LATE_TEXTS: MetricName("counter", "Texts that arrived after the verdict on their window", (MODEL, VERSION)),
     ENCODER_TEXTS: MetricName("counter", "Texts this process was asked to embed", (MODEL,)),
     ENCODER_DUPLICATES: MetricName("counter", "Texts equal to another one of their batch, embedded once", (MODEL,)),

@@ -16,6 +16,7 @@ REJECTED_SHARE, REJECTED_AT_LEAST = 0.05, 10  # a single junk event beside littl
 
 ALERTS = (
     "DriftwardenDrift",
+    "DriftwardenAccuracyDegraded",
     "DriftwardenPipelineStale",
     "DriftwardenDown",
     "DriftwardenRunsFailing",
@@ -83,6 +84,16 @@ def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base
             description="Version {{ $labels.version }} of {{ $labels.model }} sees texts or gives answers that "
             "differ from its baseline beyond the false-alarm rate of the policy, and by more than its practical "
             "difference. The report names what moved.",
+            runbook_base=runbook_base,
+        ),
+        _alert(
+            "DriftwardenAccuracyDegraded",
+            f"max by (model, version) ({series(names.ACCURACY_DEGRADED, selector)}) == 1",
+            lasts="0m",
+            severity="warning",
+            summary=f"{shown}: answers are wrong more often than the baseline's, by labels",
+            description="The labels of version {{ $labels.version }} of {{ $labels.model }} show an error ratio above "
+            "the baseline's and the policy's tolerance. The test looks after every label; one incident is one alarm.",
             runbook_base=runbook_base,
         ),
         _alert(
@@ -184,6 +195,7 @@ def render_rule_tests(models: Sequence[ModelAlerting]) -> str:
     watched = models[0] if models else ModelAlerting("support-intents", DAY_SECONDS)
     cases = [
         _drift_case(watched),
+        _degraded_case(watched),
         _stale_case(watched),
         _down_case(),
         _failing_case(),
@@ -226,6 +238,24 @@ def _drift_case(model: ModelAlerting) -> dict[str, Any]:
             _expectation(6, "DriftwardenDrift"),
             _expectation(10, "DriftwardenDrift", fires),
             _expectation(stale_minute + 2, "DriftwardenDrift"),
+        ],
+    }
+
+
+def _degraded_case(model: ModelAlerting) -> dict[str, Any]:
+    labels = f'{matcher("model", model.name)},version="1"'
+    fires = {"severity": "warning", "model": model.name, "version": "1"}
+    return {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'{names.ACCURACY_DEGRADED}{{{labels},instance="{one}"}}', "values": "0 0 1x5 0x5"}
+            for one in ("a", "b")  # two replicas tell the same: one alert
+        ],
+        "promql_expr_test": [
+            _expectation(1, "DriftwardenAccuracyDegraded"),
+            _expectation(2, "DriftwardenAccuracyDegraded", fires),
+            _expectation(7, "DriftwardenAccuracyDegraded", fires),
+            _expectation(8, "DriftwardenAccuracyDegraded"),
         ],
     }
 

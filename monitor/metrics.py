@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monitor.embed import EncoderCounts
 
 OUTCOMES = ("accepted", "duplicate", "sampled_out", "rejected")
-JOBS = ("embed", "drift", "report")
+JOBS = ("embed", "drift", "report", "quality")
 STATUSES = ("ok", "too_little_data", "failed")
 TEXT_COUNTERS = {
     names.SKETCHED_TEXTS: "n",
@@ -79,6 +79,7 @@ class ResultsCollector(Collector):
         yield from self._events(counts)
         yield self._runs(counts)
         yield from _verdicts(latest, results)
+        yield from _quality([run for run in latest if run.job == "quality"])
         yield from _freshness(latest, succeeded)
         yield from _texts(counts, known)
         yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known, self._models))
@@ -119,6 +120,23 @@ def _verdicts(latest: list[store.StoredRun], results: dict[int, list[store.Store
     )
     yield _gauge(names.DRIFT_STATISTIC, {(run.model, run.version, one.name): one.statistic for run, one in rows})
     yield _gauge(names.DRIFT_THRESHOLD, {(run.model, run.version, one.name): one.threshold for run, one in rows})
+
+
+def _quality(latest: list[store.StoredRun]) -> Iterator[Metric]:
+    """Yield the measures of all classes together: those of single classes would make labels without bound."""
+    measures = [(run, one) for run in latest for one in run.payload["metrics"] if "[" not in one["name"]]
+    for family, field in ((names.QUALITY, "value"), (names.QUALITY_LOW, "low"), (names.QUALITY_HIGH, "high")):
+        yield _gauge(family, {(run.model, run.version, one["name"]): one[field] for run, one in measures})
+    for family, field in ((names.LABEL_MATURITY, "maturity"), (names.LABELLED_TEXTS, "labelled")):
+        yield _gauge(family, {(run.model, run.version): float(run.payload[field]) for run in latest})
+    promised = [(run, run.payload["estimated_accuracy"]) for run in latest]
+    promised = [(run, one) for run, one in promised if one["value"] is not None]
+    yield _gauge(names.ESTIMATED_ACCURACY, {(run.model, run.version): one["value"] for run, one in promised})
+    yield _gauge(names.ESTIMATED_RELIABLE, {(run.model, run.version): float(one["reliable"]) for run, one in promised})
+    judged = [(run, run.payload["degradation"]["degraded"]) for run in latest]
+    yield _gauge(
+        names.ACCURACY_DEGRADED, {(run.model, run.version): float(one) for run, one in judged if one is not None}
+    )
 
 
 def _freshness(latest: list[store.StoredRun], succeeded: dict[tuple[str, str, str], float]) -> Iterator[Metric]:

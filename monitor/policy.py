@@ -14,6 +14,7 @@ from alerts.slo import Slo, require_possible
 from alerts.windows import read_windows
 from monitor.errors import InputError
 
+TaskName = Literal["classification", "pair", "multilabel", "tagging", "extractive", "ranking", "cascade"]
 OpinionName = Literal["mmd", "classifier", "knn_kl"]
 
 
@@ -102,6 +103,29 @@ class ReportPolicy(Section):
     directory: str = Field("reports-out", description="folder for scheduled reports")
 
 
+class QualityPolicy(Section):
+    """How answers are measured by labels that come late."""
+
+    task: TaskName = Field(
+        "classification",
+        description="what an answer is: classification, pair, multilabel, tagging, extractive, ranking, cascade",
+    )
+    alpha: float = Field(
+        0.05, ge=0.0005, lt=0.5, description="1 minus the confidence of intervals, which hold at every look together"
+    )
+    classes: tuple[str, ...] = Field((), description="the class set; labels outside it are counted and told")
+    window_hours: int = Field(24, ge=1, le=24 * 31, description="length of a window of event time")
+    restate_days: int = Field(
+        30, ge=1, le=400, description="how long after its end late labels restate a window; texts must be kept as long"
+    )
+    tolerance: float = Field(
+        0.02, ge=0, lt=1, description="rise of the error ratio over the baseline's that is no degradation"
+    )
+    least_inclusion_probability: float | None = Field(
+        None, gt=0, le=1, description="the least chance of any row to be sampled and labelled; sampling_rate by default"
+    )
+
+
 class ModelPolicy(Section):
     """One watched model."""
 
@@ -122,6 +146,7 @@ class ModelPolicy(Section):
     )
     drift: DriftPolicy = DriftPolicy()
     report: ReportPolicy = ReportPolicy()
+    quality: QualityPolicy = QualityPolicy()
 
     @model_validator(mode="after")
     def _one_name(self) -> "ModelPolicy":
@@ -219,6 +244,13 @@ grace_minutes = 5                 # events on their way when a window ends still
 minimum_texts = 50                # fewer are "too little data", never a verdict
 token_mismatch_tolerance = 0.001
 second_opinions = ["mmd", "classifier", "knn_kl"]   # of a drifted window, half a second each; they decide nothing
+
+[models."support-intents".quality]
+task = "classification"           # or: pair, multilabel, tagging, extractive, ranking, cascade
+alpha = 0.05                      # intervals hold at every look together with this chance of a miss
+window_hours = 24
+restate_days = 30                 # labels that come later than this change no history
+tolerance = 0.02                  # 2 errors more in 100 answers than in the baseline are no degradation
 
 [models."support-intents".report]
 every_hours = 24

@@ -253,6 +253,12 @@ class Runner(Results):
             self._run(JOB_REPORT, name, version, window, started, status="ok", payload={"path": str(path)}), ()
         )
 
+    def record_restated(
+        self, job: str, name: str, version: str, window: Window, *, started: datetime, **fields: Any
+    ) -> store.StoredRun:
+        """Record a run in the place of any other of its window."""
+        return self._record(self._run(job, name, version, window, started, **fields), (), restates=True)
+
     def retention(self) -> dict[str, int]:
         """Drop what the policy no longer keeps, a transaction a table; return rows by table."""
         now = self.clock.now()
@@ -345,10 +351,12 @@ class Runner(Results):
             **values,
         )
 
-    def _record(self, run: store.NewRun, results: Sequence[store.StoredResult]) -> store.StoredRun:
+    def _record(
+        self, run: store.NewRun, results: Sequence[store.StoredResult], *, restates: bool = False
+    ) -> store.StoredRun:
         with store.writing(self.engine) as session:
             self._require_lease(session)
-            store.record_run(session, run, results)
+            store.record_run(session, run, results, restates=restates)
             stored = store.run_for(
                 session, job=run.job, model=run.model, version=run.version, start=run.window_start, end=run.window_end
             )

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.commands.common import JsonFlag, print_json, warn
+from monitor.clock import parse_span
+from monitor.commands.common import JsonFlag, policy_or_default, print_json, read_settings, warn
+from monitor.commands.opening import make_runner
 from monitor.errors import EXIT_TOO_LITTLE_DATA, InputError
 
 DEFAULT_TASK = "classification"
@@ -44,6 +46,10 @@ def quality(
         float | None,
         typer.Option(help="The least there can be, for --at-every-look over rows of unequal ones.", min=1e-6, max=1.0),
     ] = None,
+    window: Annotated[str, typer.Option(help="Of MODEL: how far back from now by event time, 24h, 30d.")] = "30d",
+    single_look: Annotated[
+        bool, typer.Option("--single-look", help="Of MODEL: narrower intervals, which hold for this one look.")
+    ] = False,
     classes: Annotated[str | None, typer.Option(help="The class set, A,B,C: labels outside it are counted.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -53,10 +59,11 @@ def quality(
 
     Example: driftwarden quality --predictions answers.jsonl --labels truth.csv --task classification
     """
-    if (model is None) == (predictions is None):
+    if model is not None and predictions is None:
+        show(_of_store(model, window, every=not single_look), as_json=as_json)
+        return
+    if model is not None or predictions is None:
         raise InputError("quality needs either MODEL or --predictions FILE")
-    if predictions is None:
-        raise InputError("quality MODEL is not there yet")
     answer = _of_files(
         predictions,
         labels,
@@ -67,6 +74,20 @@ def quality(
         least=least_inclusion_probability,
     )
     show(answer, as_json=as_json)
+
+
+def _of_store(model: str, window: str, *, every: bool) -> dict[str, Any]:
+    from monitor.clock import Window
+    from monitor.quality.stored import assess
+    from registry.model import parse_ref
+
+    span = parse_span(window)
+    settings = read_settings()
+    name = parse_ref(model).name
+    runner = make_runner(settings, policy_or_default(settings, model=name))
+    version, now = runner.models.version_of(model), runner.clock.now()
+    assessed = assess(runner, name, version, Window(now - span, now), looks="every" if every else "single")
+    return {"model": name, "version": version, **assessed.as_json()}
 
 
 def _listed(classes: str | None) -> tuple[str, ...]:
@@ -135,6 +156,28 @@ def print_table(answer: dict[str, Any]) -> None:
     for one in answer["not_estimated"]:
         needed = "" if one["needed"] is None else f" ({one['got']} of {one['needed']} needed)"
         console.print(f"  {escape(one['name'])}: not estimated, {escape(one['reason'])}{needed}", highlight=False)
+    _print_beside(console, answer)
+
+
+def _print_beside(console: Any, answer: dict[str, Any]) -> None:
+    """Print what stands beside the measures of a stored window: few labels, none yet, and the verdict."""
+    for key, words in (
+        ("prediction_powered_accuracy", "accuracy with the scores' help"),
+        ("estimated_accuracy", "accuracy that scores promise"),
+    ):
+        one = answer.get(key)
+        if one is None:
+            continue
+        if one["value"] is None:
+            console.print(f"  {words}: not estimated, {one['reason']}", highlight=False)
+            continue
+        doubt = "" if one.get("reliable", True) else f"; unreliable: {one['reason']}"
+        span = f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
+        console.print(f"  {words}: {span}{doubt}", highlight=False)
+    verdict = answer.get("degradation")
+    if verdict is not None:
+        word = {True: "DEGRADED", False: "no degradation found", None: f"degradation not judged: {verdict['reason']}"}
+        console.print(f"  {word[verdict['degraded']]} ({verdict['labels']} labels)", highlight=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,5 +1,6 @@
 """The store: all SQL, one function per question; the caller owns the transaction, and nothing here judges."""
 
+from monitor.store.cohorts import CohortRow, LabelMark, label_mark, quality_cohort
 from monitor.store.dead_letters import add_dead_letters, list_dead_letters
 from monitor.store.engine import (
     BadDatabase,
@@ -73,9 +74,11 @@ from monitor.store.types import (
 
 __all__ = [
     "BadDatabase",
+    "CohortRow",
     "DeadLetter",
     "FinishedShard",
     "InsertOutcome",
+    "LabelMark",
     "Lease",
     "NewLabel",
     "NewPrediction",
@@ -105,6 +108,7 @@ __all__ = [
     "insert_labels",
     "insert_predictions",
     "kept_content",
+    "label_mark",
     "labelled_answers",
     "last_success",
     "latest_baseline",
@@ -115,6 +119,7 @@ __all__ = [
     "open_engine",
     "prediction_mix",
     "predictions_by_id",
+    "quality_cohort",
     "record_decision",
     "record_embedded",
     "record_run",

@@ -17,20 +17,22 @@ RESULT_FIELDS = tuple(StoredResult.__dataclass_fields__)
 DECISION_FIELDS = tuple(StoredDecision.__dataclass_fields__)
 
 
-def record_run(session: Session, run: NewRun, results: Sequence[StoredResult]) -> bool:
+def record_run(session: Session, run: NewRun, results: Sequence[StoredResult], *, restates: bool = False) -> bool:
     """Keep a run with its results; return False, changing nothing, when the window has a verdict already.
 
-    A failed run or one with too little data is no verdict: the next one of its window takes its place.
+    A failed run or one with too little data is no verdict: the next one of its window takes its place. What
+    `restates` takes the place of any: labels that came late change what is known of a window.
     """
     values = {name: getattr(run, name) for name in RUN_FIELDS}
     identity = ["job", "model", "version", "window_start", "window_end"]
+    standing = () if restates else (Run.status != OK,)
     run_id = session.scalar(
         dialect_insert(session, Run).values(**values).on_conflict_do_nothing(index_elements=identity).returning(Run.id)
     )
     if run_id is None:
         run_id = session.scalar(
             update(Run)
-            .where(*(getattr(Run, name) == values[name] for name in identity), Run.status != OK)
+            .where(*(getattr(Run, name) == values[name] for name in identity), *standing)
             .values(**values)
             .returning(Run.id)
             .execution_options(synchronize_session=False)

@@ -1,0 +1,93 @@
+"""The quality job: every complete window by its labels, and again whenever late labels restate it."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.clock import Window, complete_windows
+from monitor.errors import DriftwardenError
+from monitor.quality.stored import assess
+from monitor.runner import FAILED, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
+
+JOB_QUALITY = "quality"
+
+
+def assess_due(runner: Runner, name: str) -> list[store.StoredRun]:
+    """Assess the windows whose labels came or changed since their last run, oldest first; return those runs.
+
+    A window is looked at from its end until `restate_days` after it.
+    """
+    started = runner.clock.now()
+    try:
+        version = runner.watched(name)
+    except DriftwardenError:
+        return []  # the tick before has recorded it
+    recorded = []
+    for window, before in _due(runner, name, version):
+        if runner.stopping.is_set():
+            break
+        try:
+            recorded.append(_assess(runner, name, version, window, before))
+        except LeadershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+            recorded.append(runner.record_failure(JOB_QUALITY, name, version, window, started=started, error=error))
+    return recorded
+
+
+def _due(runner: Runner, name: str, version: str) -> list[tuple[Window, store.StoredRun | None]]:
+    policy = runner.policy.model(name)
+    until = runner.clock.now() - timedelta(minutes=policy.drift.grace_minutes)
+    since = until - timedelta(days=policy.quality.restate_days)
+    due = []
+    with Session(runner.engine) as session:
+        first = store.first_event_at(session, model=name, version=version)
+        if first is None:
+            return []
+        done = {
+            (run.window_start, run.window_end): run
+            for run in store.runs(session, job=JOB_QUALITY, model=name, version=version, start=since)
+        }
+        step = timedelta(hours=policy.quality.window_hours)
+        for window in complete_windows(first_event=max(first, since), until=until, step=step):
+            run = done.get((window.start, window.end))
+            mark = store.label_mark(session, model=name, version=version, start=window.start, end=window.end)
+            if mark.predictions and (run is None or run.status == FAILED or _seen(run) != mark):
+                due.append((window, run))
+    return due
+
+
+def _seen(run: store.StoredRun) -> store.LabelMark | None:
+    held = run.payload.get("label_mark")
+    return None if held is None else store.LabelMark(**held)
+
+
+def _assess(runner: Runner, name: str, version: str, window: Window, before: store.StoredRun | None) -> store.StoredRun:
+    started = runner.clock.now()
+    payload: dict[str, Any] = assess(runner, name, version, window).as_json()
+    payload["restated_from"] = None if before is None or before.status != OK else _kept(before)
+    return runner.record_restated(
+        JOB_QUALITY,
+        name,
+        version,
+        window,
+        started=started,
+        status=OK if payload["metrics"] else TOO_LITTLE_DATA,
+        n=payload["labelled"],
+        payload=payload,
+    )
+
+
+def _kept(run: store.StoredRun) -> dict[str, Any]:
+    """Return what the run before said, and how many times the window was restated until then."""
+    earlier = run.payload.get("restated_from") or {}
+    first = next(iter(run.payload.get("metrics", [])), None)
+    return {
+        "finished_at": run.finished_at.isoformat(),
+        "labelled": run.payload.get("labelled"),
+        "maturity": run.payload.get("maturity"),
+        "metric": first,
+        "times": int(earlier.get("times", 0)) + 1,
+    }

@@ -1,0 +1,86 @@
+"""All predictions of a window beside the label that counts, labelled or not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from monitor.store.tables import Label, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRow:
+    """A prediction of the uniform sample with its newest label, None while it has none."""
+
+    event_id: str
+    label: str | None
+    prediction: Any
+    confidence: float | None
+    scores: Mapping[str, float] | None
+    stage: str | None
+    inclusion_probability: float
+    truth: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMark:
+    """How far the labels of a window have come: it changes whenever a prediction or a label of it arrives."""
+
+    predictions: int
+    labels: int
+    newest: int  # the label's id, 0 of none
+
+
+def quality_cohort(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> list[CohortRow]:
+    """Return the uniform sample predicted in [start, end): the labelled first, in the order their labels arrived."""
+    newest = func.row_number().over(
+        partition_by=(Label.model, Label.event_id), order_by=(Label.timestamp.desc(), Label.id.desc())
+    )
+    labels = (
+        select(Label.id, Label.model, Label.event_id, Label.label, newest.label("place"))
+        .where(Label.model == model)
+        .subquery()
+    )
+    found = session.execute(
+        select(
+            Prediction.event_id,
+            Prediction.label,
+            Prediction.prediction,
+            Prediction.confidence,
+            Prediction.scores,
+            Prediction.stage,
+            Prediction.inclusion_probability,
+            labels.c.label,
+        )
+        .outerjoin(
+            labels,
+            and_(labels.c.model == Prediction.model, labels.c.event_id == Prediction.event_id, labels.c.place == 1),
+        )
+        .where(*_sampled(model, version, start, end))
+        .order_by(labels.c.id.is_(None), labels.c.id, Prediction.id)
+    )
+    return [CohortRow(*row) for row in found]
+
+
+def label_mark(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> LabelMark:
+    """Return how far the labels of [start, end) have come."""
+    row = session.execute(
+        select(func.count(Prediction.id.distinct()), func.count(Label.id), func.coalesce(func.max(Label.id), 0))
+        .select_from(Prediction)
+        .outerjoin(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
+        .where(*_sampled(model, version, start, end))
+    ).one()
+    return LabelMark(int(row[0]), int(row[1]), int(row[2]))
+
+
+def _sampled(model: str, version: str, start: datetime, end: datetime) -> tuple[Any, ...]:
+    return (
+        Prediction.model == model,
+        Prediction.version == version,
+        Prediction.timestamp >= start,
+        Prediction.timestamp < end,
+        Prediction.representative,
+    )
