@@ -9,9 +9,7 @@ from monitor import store
 from monitor.clock import Window, complete_windows
 from monitor.errors import DriftwardenError
 from monitor.quality.stored import assess
-from monitor.runner import FAILED, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
-
-JOB_QUALITY = "quality"
+from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
 
 
 def assess_due(runner: Runner, name: str) -> list[store.StoredRun]:

@@ -20,12 +20,13 @@ from monitor.files import write_whole
 from monitor.jobs.variation import USUAL
 from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.results import Loaded, Results
-from monitor.runner import JOB_DRIFT, JOB_REPORT, OK, Runner
+from monitor.runner import JOB_DRIFT, JOB_QUALITY, JOB_REPORT, OK, Runner
 from reports.model import (
     Cost,
     Counts,
     DetectorRow,
     DriftedSegment,
+    MeasuredWindow,
     MixRow,
     MovedCell,
     Opinion,
@@ -55,6 +56,7 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         counters = store.counts(session)
         totals = store.sketch_totals(session, start=window.start, end=window.end).get((name, version))
         mix = store.prediction_mix(session, model=name, version=version, start=window.start, end=window.end)
+        measured = store.runs(session, job=JOB_QUALITY, model=name, version=version, start=window.start, end=window.end)
         told = _run_to_show(runs, detectors)
         shown = window if told is None else Window(told.window_start, told.window_end)
         current = _sketch(session, loaded, shown)
@@ -72,6 +74,24 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         provenance=_provenance(results, loaded, runs),
         promise=_promise(runs, policy),
         segments=() if told is None else tuple(DriftedSegment(**one) for one in told.payload.get("segments", [])),
+        quality=tuple(_measured(run) for run in measured if run.status == OK),
+        degraded=next((run.payload["degradation"]["degraded"] for run in measured if run.status == OK), None),
+    )
+
+
+def _measured(run: store.StoredRun) -> MeasuredWindow:
+    """Return the first measure, which is the task's main one."""
+    first = run.payload["metrics"][0]
+    return MeasuredWindow(
+        start=run.window_start,
+        end=run.window_end,
+        metric=first["name"],
+        value=first["value"],
+        low=first["low"],
+        high=first["high"],
+        n=first["n"],
+        maturity=run.payload["maturity"],
+        restated=int((run.payload["restated_from"] or {}).get("times", 0)),
     )
 
 

@@ -28,7 +28,7 @@ from monitor.policy import DriftPolicy
 from monitor.results import Loaded, Results
 
 BATCH = 8192
-JOB_EMBED, JOB_DRIFT, JOB_REPORT = "embed", "drift", "report"
+JOB_EMBED, JOB_DRIFT, JOB_REPORT, JOB_QUALITY = "embed", "drift", "report", "quality"
 OK, FAILED, TOO_LITTLE_DATA = "ok", "failed", "too_little_data"
 
 log = structlog.get_logger()

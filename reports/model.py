@@ -157,10 +157,32 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredWindow:
+    """The task's main measure of the labels of one window [start, end), with its interval.
+
+    n labels are maturity in [0, 1] of the window's texts; restated counts how often late labels changed it.
+    """
+
+    start: datetime
+    end: datetime
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    maturity: float
+    restated: int = 0
+
+    def __post_init__(self) -> None:
+        _require_utc("MeasuredWindow", start=self.start, end=self.end)
+
+
+@dataclass(frozen=True, slots=True)
 class ReportInput:
     """Everything one report shows of one model version over [window_start, window_end).
 
-    promise says how often windows without drift alarm, where that is not alpha of each window.
+    promise says how often windows without drift alarm, where that is not alpha of each window. degraded is the verdict
+    on accuracy by labels, None where it was not judged.
     """
 
     model: str
@@ -179,6 +201,8 @@ class ReportInput:
     overview_href: str | None = None
     segments: tuple[DriftedSegment, ...] = ()
     promise: str = ""
+    quality: tuple[MeasuredWindow, ...] = ()
+    degraded: bool | None = None
 
     def __post_init__(self) -> None:
         _require_utc(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from reports.explained import MEANING, explained, opinion_text
 from reports.model import Counts, DetectorRow, DriftedSegment, MovedCell, ReportInput, WindowVerdict
 from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
+from reports.quality import QualityView, quality_view
 from reports.wording import (
     DRIFT,
     FAILED,
@@ -106,6 +107,7 @@ class ReportView:
     evidently_label: str
     overview_href: str | None
     segments: tuple[SegmentView, ...]
+    quality: QualityView | None
 
 
 def report_view(report: ReportInput) -> ReportView:
@@ -134,6 +136,7 @@ def report_view(report: ReportInput) -> ReportView:
         evidently_label=report.evidently_label,
         overview_href=report.overview_href,
         segments=tuple(_segment(one) for one in report.segments),
+        quality=quality_view(report.quality, degraded=report.degraded),
     )
 
 
