@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import audit, backfill, capture, demo, governance, judge, quality, serve, slo
+from monitor.commands import audit, backfill, capture, demo, governance, judge, quality, serve, slo, suites
 from monitor.commands.common import code_version, say
 from monitor.commands.opening import told
 from monitor.errors import EXIT_FAILURE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, DriftwardenError
@@ -44,7 +44,7 @@ def _options(
         raise typer.Exit(EXIT_INPUT)
 
 
-for _room in (demo, capture, judge, quality, audit, backfill, serve, governance, slo):
+for _room in (demo, capture, judge, quality, suites, audit, backfill, serve, governance, slo):
     _room.register(app)
 
 

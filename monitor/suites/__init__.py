@@ -1,0 +1,1 @@
+"""Texts made to be asked: identity swaps in templates, and suites of cases with a known answer."""
