@@ -27,6 +27,10 @@ LABELLED_TEXTS = "driftwarden_labelled_texts"
 ESTIMATED_ACCURACY = "driftwarden_estimated_accuracy_ratio"
 ESTIMATED_RELIABLE = "driftwarden_estimated_accuracy_reliable"
 ACCURACY_DEGRADED = "driftwarden_accuracy_degraded"
+BIAS_RATE = "driftwarden_bias_rate_ratio"
+BIAS_RATE_LOW = "driftwarden_bias_rate_low_ratio"
+BIAS_RATE_HIGH = "driftwarden_bias_rate_high_ratio"
+BIAS_DISPARITY = "driftwarden_bias_disparity"
 LATE_TEXTS = "driftwarden_late_texts_total"
 ENCODER_TEXTS = "driftwarden_encoder_texts_total"
 ENCODER_DUPLICATES = "driftwarden_encoder_duplicate_texts_total"
@@ -44,6 +48,7 @@ OTHER_VERSION = "other"  # versions without a baseline, which clients may name a
 MODEL, VERSION, OUTCOME, STATUS, DETECTOR = "model", "version", "outcome", "status", "detector"
 DEVICE = "device"
 METRIC = "metric"
+ATTRIBUTE, GROUP = "attribute", "group"
 JOB = "driftwarden_job"  # `job` is Prometheus's own
 
 
@@ -89,6 +94,10 @@ METRICS: dict[str, MetricName] = {
     ESTIMATED_ACCURACY: MetricName("gauge", "Accuracy that scores promise, without labels", (MODEL, VERSION)),
     ESTIMATED_RELIABLE: MetricName("gauge", "1 when that promise may be believed, else 0", (MODEL, VERSION)),
     ACCURACY_DEGRADED: MetricName("gauge", "1 while an incident of degraded accuracy is open", (MODEL, VERSION)),
+    BIAS_RATE: MetricName("gauge", "Rate of a group in the latest audit", (MODEL, VERSION, ATTRIBUTE, GROUP, METRIC)),
+    BIAS_RATE_LOW: MetricName("gauge", "Lower end of the rate's interval", (MODEL, VERSION, ATTRIBUTE, GROUP, METRIC)),
+    BIAS_RATE_HIGH: MetricName("gauge", "Upper end of the rate's interval", (MODEL, VERSION, ATTRIBUTE, GROUP, METRIC)),
+    BIAS_DISPARITY: MetricName("gauge", "1 when the latest audit shows a disparity, else 0", (MODEL, VERSION)),
     LATE_TEXTS: MetricName("counter", "Texts that arrived after the verdict on their window", (MODEL, VERSION)),
     ENCODER_TEXTS: MetricName("counter", "Texts this process was asked to embed", (MODEL,)),
     ENCODER_DUPLICATES: MetricName("counter", "Texts equal to another one of their batch, embedded once", (MODEL,)),

@@ -17,6 +17,7 @@ REJECTED_SHARE, REJECTED_AT_LEAST = 0.05, 10  # a single junk event beside littl
 ALERTS = (
     "DriftwardenDrift",
     "DriftwardenAccuracyDegraded",
+    "DriftwardenBiasDisparity",
     "DriftwardenPipelineStale",
     "DriftwardenDown",
     "DriftwardenRunsFailing",
@@ -94,6 +95,16 @@ def _model_rules(selector: str, window_seconds: int, *, about: str, runbook_base
             summary=f"{shown}: answers are wrong more often than the baseline's, by labels",
             description="The labels of version {{ $labels.version }} of {{ $labels.model }} show an error ratio above "
             "the baseline's and the policy's tolerance. The test looks after every label; one incident is one alarm.",
+            runbook_base=runbook_base,
+        ),
+        _alert(
+            "DriftwardenBiasDisparity",
+            f"max by (model, version) ({series(names.BIAS_DISPARITY, selector)}) == 1",
+            lasts="0m",
+            severity="warning",
+            summary=f"{shown}: the latest audit shows that groups are treated unlike",
+            description="Rates of a group differ from the reference group's by more than chance allows, in version "
+            "{{ $labels.version }} of {{ $labels.model }}. All audits of a version together keep the policy's alpha.",
             runbook_base=runbook_base,
         ),
         _alert(
@@ -195,7 +206,8 @@ def render_rule_tests(models: Sequence[ModelAlerting]) -> str:
     watched = models[0] if models else ModelAlerting("support-intents", DAY_SECONDS)
     cases = [
         _drift_case(watched),
-        _degraded_case(watched),
+        _flag_case(watched, "DriftwardenAccuracyDegraded", names.ACCURACY_DEGRADED),
+        _flag_case(watched, "DriftwardenBiasDisparity", names.BIAS_DISPARITY),
         _stale_case(watched),
         _down_case(),
         _failing_case(),
@@ -242,20 +254,20 @@ def _drift_case(model: ModelAlerting) -> dict[str, Any]:
     }
 
 
-def _degraded_case(model: ModelAlerting) -> dict[str, Any]:
+def _flag_case(model: ModelAlerting, alert: str, series_name: str) -> dict[str, Any]:
     labels = f'{matcher("model", model.name)},version="1"'
     fires = {"severity": "warning", "model": model.name, "version": "1"}
     return {
         "interval": "1m",
         "input_series": [
-            {"series": f'{names.ACCURACY_DEGRADED}{{{labels},instance="{one}"}}', "values": "0 0 1x5 0x5"}
+            {"series": f'{series_name}{{{labels},instance="{one}"}}', "values": "0 0 1x5 0x5"}
             for one in ("a", "b")  # two replicas tell the same: one alert
         ],
         "promql_expr_test": [
-            _expectation(1, "DriftwardenAccuracyDegraded"),
-            _expectation(2, "DriftwardenAccuracyDegraded", fires),
-            _expectation(7, "DriftwardenAccuracyDegraded", fires),
-            _expectation(8, "DriftwardenAccuracyDegraded"),
+            _expectation(1, alert),
+            _expectation(2, alert, fires),
+            _expectation(7, alert, fires),
+            _expectation(8, alert),
         ],
     }
 

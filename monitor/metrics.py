@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from monitor.embed import EncoderCounts
 
 OUTCOMES = ("accepted", "duplicate", "sampled_out", "rejected")
-JOBS = ("embed", "drift", "report", "quality")
+JOBS = ("embed", "drift", "report", "quality", "bias")
+GROUPS_SHOWN = 50  # of one audit: an attribute with more is no attribute to watch by metrics
 STATUSES = ("ok", "too_little_data", "failed")
 TEXT_COUNTERS = {
     names.SKETCHED_TEXTS: "n",
@@ -80,6 +81,7 @@ class ResultsCollector(Collector):
         yield self._runs(counts)
         yield from _verdicts(latest, results)
         yield from _quality([run for run in latest if run.job == "quality"])
+        yield from _bias([run for run in latest if run.job == "bias"])
         yield from _freshness(latest, succeeded)
         yield from _texts(counts, known)
         yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known, self._models))
@@ -137,6 +139,21 @@ def _quality(latest: list[store.StoredRun]) -> Iterator[Metric]:
     yield _gauge(
         names.ACCURACY_DEGRADED, {(run.model, run.version): float(one) for run, one in judged if one is not None}
     )
+
+
+def _bias(latest: list[store.StoredRun]) -> Iterator[Metric]:
+    """Yield the rates of each audit's groups, of at most GROUPS_SHOWN of them, and whether it shows a disparity."""
+    rates = [
+        ((run.model, run.version, group["attribute"], group["group"], metric), measure)
+        for run in latest
+        for group in run.payload["groups"][:GROUPS_SHOWN]
+        for metric, measure in group["metrics"].items()
+        if measure["value"] is not None
+    ]
+    for family, field in ((names.BIAS_RATE, "value"), (names.BIAS_RATE_LOW, "low"), (names.BIAS_RATE_HIGH, "high")):
+        yield _gauge(family, {labels: measure[field] for labels, measure in rates})
+    shown = {(run.model, run.version): float(run.payload["verdict"] == "disparity") for run in latest}
+    yield _gauge(names.BIAS_DISPARITY, shown)
 
 
 def _freshness(latest: list[store.StoredRun], succeeded: dict[tuple[str, str, str], float]) -> Iterator[Metric]:

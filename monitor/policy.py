@@ -15,6 +15,7 @@ from alerts.windows import read_windows
 from monitor.errors import InputError
 
 TaskName = Literal["classification", "pair", "multilabel", "tagging", "extractive", "ranking", "cascade"]
+MetricName = Literal["selection_rate", "tpr", "fpr", "fnr", "precision", "accuracy"]
 OpinionName = Literal["mmd", "classifier", "knn_kl"]
 
 
@@ -126,6 +127,28 @@ class QualityPolicy(Section):
     )
 
 
+class BiasPolicy(Section):
+    """Which groups are audited, and what counts as unlike."""
+
+    groups: tuple[str, ...] = Field((), description="attributes of events that name groups; without any, no audit")
+    positive: str | None = Field(None, description="the label that counts as selected; 1 or true by itself")
+    reference_groups: dict[str, str] = Field(
+        default_factory=dict, description="attribute → the group others are compared with; the largest by default"
+    )
+    metrics: tuple[MetricName, ...] = Field(
+        ("selection_rate", "tpr", "fpr", "fnr", "precision", "accuracy"), min_length=1, description="rates to compare"
+    )
+    intersections: bool = Field(False, description="audit the crossing of all groups too")
+    alpha: float = Field(
+        0.05, ge=0.0005, lt=0.5, description="chance that any audit of a version ever shows a false disparity"
+    )
+    margin: float = Field(0.1, gt=0, lt=1, description="difference of rates that is worth showing")
+    window_hours: int = Field(24 * 7, ge=1, le=24 * 31, description="length of an audited window")
+    wait_hours: int = Field(
+        24, ge=0, le=24 * 90, description="how long after its end a window is audited: labels come late"
+    )
+
+
 class ModelPolicy(Section):
     """One watched model."""
 
@@ -147,6 +170,7 @@ class ModelPolicy(Section):
     drift: DriftPolicy = DriftPolicy()
     report: ReportPolicy = ReportPolicy()
     quality: QualityPolicy = QualityPolicy()
+    bias: BiasPolicy = BiasPolicy()
 
     @model_validator(mode="after")
     def _one_name(self) -> "ModelPolicy":
@@ -251,6 +275,13 @@ alpha = 0.05                      # intervals hold at every look together with t
 window_hours = 24
 restate_days = 30                 # labels that come later than this change no history
 tolerance = 0.02                  # 2 errors more in 100 answers than in the baseline are no degradation
+
+[models."support-intents".bias]
+groups = ["region", "language"]   # attributes of events; rows without one are the group "unknown"
+positive = "escalate"             # the answer whose rate is compared
+margin = 0.1                      # a gap of 10 points is worth showing
+window_hours = 168
+wait_hours = 24                   # labels of the window's last day still count
 
 [models."support-intents".report]
 every_hours = 24

@@ -28,7 +28,7 @@ from monitor.policy import DriftPolicy
 from monitor.results import Loaded, Results
 
 BATCH = 8192
-JOB_EMBED, JOB_DRIFT, JOB_REPORT, JOB_QUALITY = "embed", "drift", "report", "quality"
+JOB_EMBED, JOB_DRIFT, JOB_REPORT, JOB_QUALITY, JOB_BIAS = "embed", "drift", "report", "quality", "bias"
 OK, FAILED, TOO_LITTLE_DATA = "ok", "failed", "too_little_data"
 
 log = structlog.get_logger()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import store
 from monitor.assessing import assess_due
+from monitor.auditing import audit_due
 from monitor.errors import DriftwardenError
 from monitor.reporting import drop_old_reports, write_due_reports
 from monitor.runner import LeadershipLost, Runner, one_line
@@ -102,6 +103,7 @@ class Schedule:
             try:
                 recorded += self.runner.tick(name)
                 recorded += assess_due(self.runner, name)
+                recorded += audit_due(self.runner, name)
                 recorded += write_due_reports(self.runner, name)
             except LeadershipLost as error:
                 log.warning("leadership_lost", model=name, error=str(error))

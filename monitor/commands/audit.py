@@ -11,18 +11,31 @@ from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 if TYPE_CHECKING:
     from monitor.bias.auditing import Audited
-    from monitor.bias.rows import AuditRows
 
-SEED = 0
+SEED, ALPHA, MARGIN = 0, 0.05, 0.1
 
 
 @audit_app.command()
 def bias(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="NAME@ALIAS or NAME/VERSION; or give --predictions.")
+    ] = None,
+    *,
     predictions: Annotated[
-        Path,
-        typer.Option(help="A file (.jsonl, .csv, .parquet) with prediction, groups and, where known, label and score."),
-    ],
-    groups: Annotated[list[str], typer.Option(help="Columns or attributes that name groups: A,B or repeated.")],
+        Path | None,
+        typer.Option(
+            help="A file (.jsonl, .csv, .parquet) with prediction, groups and, where known, label and score; no "
+            "database is asked."
+        ),
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns or attributes that name groups: A,B or repeated; of MODEL the policy's by default."),
+    ] = None,
+    window: Annotated[str, typer.Option(help="Of MODEL: how far back from now by event time, 24h, 30d.")] = "30d",
+    join: Annotated[
+        Path | None, typer.Option(help="Of MODEL: a file with id and groups that events do not carry.")
+    ] = None,
     reference_group: Annotated[
         list[str] | None, typer.Option(help="VALUE, or COLUMN=VALUE for several; by default the largest group.")
     ] = None,
@@ -34,9 +47,15 @@ def bias(
         bool, typer.Option("--intersections", help="Audit the crossing of all groups too.")
     ] = False,
     metrics: Annotated[str | None, typer.Option(help="Rates to compare, A,B; all by default.")] = None,
-    margin: Annotated[float, typer.Option(help="Difference of rates that is worth showing.", min=0.001, max=0.9)] = 0.1,
-    alpha: Annotated[float, typer.Option(help="Chance of any false disparity.", min=0.0005, max=0.5)] = 0.05,
-    out: Annotated[Path | None, typer.Option(help="Folder for bias.json and the impact-ratio tables.")] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Difference of rates worth showing; 0.1, or of MODEL the policy's.", min=0.001, max=0.9),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Chance of any false disparity; 0.05, or of MODEL the policy's.", min=0.0005, max=0.5),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for bias.json and impact_ratio.csv.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare groups' rates, with intervals and a verdict.
@@ -51,7 +70,20 @@ def bias(
     from monitor.bias.auditing import Rules, audit_rows
     from monitor.bias.rows import choose_positive, intersect, read_rows, require_bounded
 
-    named = _listed(groups)
+    if model is not None and predictions is None:
+        changed = {
+            "groups": None if groups is None else tuple(_listed(groups)),
+            "positive": positive,
+            "metrics": None if metrics is None else _metrics(metrics),
+            "intersections": intersections or None,
+            "margin": margin,
+            "alpha": alpha,
+        }
+        _of_store(model, window, changed, references=reference_group or [], join=join, out=out, as_json=as_json)
+        return
+    if model is not None or predictions is None:
+        raise InputError("audit bias needs either MODEL or --predictions FILE")
+    named = _listed(groups or [])
     rows = read_rows(predictions, named, label_column=label_column, positive=positive)
     if intersections:
         intersect(rows)
@@ -60,11 +92,48 @@ def bias(
         positive=choose_positive(rows, positive),
         metrics=_metrics(metrics),
         reference_groups=_references(reference_group or [], named),
-        alpha=alpha,
-        margin=margin,
+        alpha=alpha or ALPHA,
+        margin=margin or MARGIN,
     )
     audited = audit_rows(rows, rules, rng=np.random.default_rng(SEED))
-    show(audited, rows, out=out, as_json=as_json)
+    show(audited, out=out, as_json=as_json)
+
+
+def _of_store(
+    model: str,
+    window: str,
+    changed: dict[str, Any],
+    *,
+    references: list[str],
+    join: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Audit a window of the store at a single look; what the command line does not say is the policy's."""
+    import numpy as np
+
+    from monitor.bias.stored import audit_window, read_join
+    from monitor.clock import Window, parse_span
+    from monitor.commands.common import policy_or_default, read_settings
+    from monitor.commands.opening import make_runner
+    from monitor.policy import DEFAULTS
+    from registry.model import parse_ref
+
+    span, settings, name = parse_span(window), read_settings(), parse_ref(model).name
+    policy = policy_or_default(settings, model=name)
+    held = policy.models.get(name, DEFAULTS).bias
+    asked = held.model_copy(update={key: value for key, value in changed.items() if value is not None})
+    if not asked.groups:
+        raise InputError("--groups needs a column: the policy names none for this model")
+    if references:
+        asked = asked.model_copy(update={"reference_groups": _references(references, list(asked.groups))})
+    joined = None if join is None else read_join(join)
+    runner = make_runner(settings, policy)
+    version, now = runner.models.version_of(model), runner.clock.now()
+    audited = audit_window(
+        runner, name, version, Window(now - span, now), asked, rng=np.random.default_rng(SEED), join=joined
+    )
+    show(audited, out=out, as_json=as_json)
 
 
 def _listed(given: list[str]) -> list[str]:
@@ -99,7 +168,7 @@ def _references(given: list[str], groups: list[str]) -> dict[str, str]:
     return found
 
 
-def show(audited: "Audited", rows: "AuditRows", *, out: Path | None, as_json: bool) -> None:
+def show(audited: "Audited", *, out: Path | None, as_json: bool) -> None:
     """Print and write an audit, and exit by its verdict."""
     from detectors.bias import BiasVerdict
 
@@ -109,7 +178,7 @@ def show(audited: "Audited", rows: "AuditRows", *, out: Path | None, as_json: bo
     if as_json:
         print_json(told)
     else:
-        _print(audited, rows)
+        _print(audited)
         if out is not None:
             say(f"written to {out}")
     if audited.verdict is BiasVerdict.DISPARITY:
@@ -140,7 +209,7 @@ def write_audit(audited: "Audited", told: dict[str, Any], out: Path) -> None:
         raise write_failed(out, error, remedy="name a folder that can be written") from None
 
 
-def _print(audited: "Audited", rows: "AuditRows") -> None:
+def _print(audited: "Audited") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -184,7 +253,7 @@ def _print(audited: "Audited", rows: "AuditRows") -> None:
                     )
         console.print(f"{one.attribute}: {one.audit.verdict.value}", highlight=False, markup=False)
         console.print(table)
-    labelled = f"{audited.labelled:,} of {len(rows):,} rows labelled"
+    labelled = f"{audited.labelled:,} of {audited.n:,} rows labelled"
     console.print(
         f"verdict: {audited.verdict.value} ({labelled}; positive is {audited.rules.positive!r})",
         highlight=False,

@@ -13,7 +13,7 @@ from monitor.store.tables import Label, Prediction
 
 @dataclass(frozen=True, slots=True)
 class CohortRow:
-    """A prediction of the uniform sample with its newest label, None while it has none."""
+    """A sampled prediction with its newest label, None while it has none; it stands for 1 / inclusion_probability."""
 
     event_id: str
     label: str | None
@@ -22,6 +22,7 @@ class CohortRow:
     scores: Mapping[str, float] | None
     stage: str | None
     inclusion_probability: float
+    attributes: Mapping[str, str] | None
     truth: str | None
 
 
@@ -35,7 +36,7 @@ class LabelMark:
 
 
 def quality_cohort(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> list[CohortRow]:
-    """Return the uniform sample predicted in [start, end): the labelled first, in the order their labels arrived."""
+    """Return what was sampled in [start, end): the labelled first, in the order their labels arrived."""
     newest = func.row_number().over(
         partition_by=(Label.model, Label.event_id), order_by=(Label.timestamp.desc(), Label.id.desc())
     )
@@ -53,6 +54,7 @@ def quality_cohort(session: Session, *, model: str, version: str, start: datetim
             Prediction.scores,
             Prediction.stage,
             Prediction.inclusion_probability,
+            Prediction.attributes,
             labels.c.label,
         )
         .outerjoin(
@@ -82,5 +84,4 @@ def _sampled(model: str, version: str, start: datetime, end: datetime) -> tuple[
         Prediction.version == version,
         Prediction.timestamp >= start,
         Prediction.timestamp < end,
-        Prediction.representative,
     )

@@ -1,0 +1,69 @@
+"""The bias job: the policy's groups in every complete window, each audit with its share of alpha."""
+
+from datetime import timedelta
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.bias.stored import audit_window
+from monitor.clock import Window, complete_windows
+from monitor.errors import DriftwardenError, TooLittleData
+from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, LeadershipLost, Runner, window_seed
+
+
+def audit_due(runner: Runner, name: str) -> list[store.StoredRun]:
+    """Audit the windows without an audit, oldest first, and return those runs; none without groups in the policy."""
+    policy = runner.policy.model(name)
+    if not policy.bias.groups:
+        return []
+    try:
+        version = runner.watched(name)
+    except DriftwardenError:
+        return []  # the tick before has recorded it
+    recorded = []
+    for window in _due(runner, name, version):
+        if runner.stopping.is_set():
+            break
+        started = runner.clock.now()
+        try:
+            recorded.append(_audit(runner, name, version, window))
+        except LeadershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
+            recorded.append(runner.record_failure(JOB_BIAS, name, version, window, started=started, error=error))
+    return recorded
+
+
+def _due(runner: Runner, name: str, version: str) -> list[Window]:
+    """Return complete windows without an audit, as old as labels need to come."""
+    policy = runner.policy.model(name)
+    until = runner.clock.now() - timedelta(hours=policy.bias.wait_hours)
+    since = until - timedelta(days=runner.policy.retention.retain_text_days)
+    with Session(runner.engine) as session:
+        first = store.first_event_at(session, model=name, version=version)
+        runs = store.runs(session, job=JOB_BIAS, model=name, version=version, start=since)
+    if first is None:
+        return []
+    done = {(run.window_start, run.window_end) for run in runs if run.status != FAILED}
+    step = timedelta(hours=policy.bias.window_hours)
+    windows = complete_windows(first_event=max(first, since), until=until, step=step)
+    return [one for one in windows if (one.start, one.end) not in done]
+
+
+def _audit(runner: Runner, name: str, version: str, window: Window) -> store.StoredRun:
+    started = runner.clock.now()
+    policy = runner.policy.model(name).bias
+    with Session(runner.engine) as session:
+        before = store.runs(session, job=JOB_BIAS, model=name, version=version)
+    look = 1 + sum(run.status == OK for run in before)
+    seed = window_seed(JOB_BIAS, name, version, window)
+    try:
+        audited = audit_window(runner, name, version, window, policy, rng=np.random.default_rng(seed), look=look)
+    except TooLittleData as error:
+        return runner.record_restated(
+            JOB_BIAS, name, version, window, started=started, status=TOO_LITTLE_DATA, payload={"reason": str(error)}
+        )
+    return runner.record_restated(
+        JOB_BIAS, name, version, window, started=started, status=OK, n=audited.n, payload=audited.as_json()
+    )
