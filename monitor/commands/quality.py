@@ -1,14 +1,17 @@
 """`quality`: how often the answers are right, by labels that came late, from files or from the store."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import JsonFlag, policy_or_default, print_json, read_settings, warn
-from monitor.commands.opening import make_runner
+from monitor.commands.common import JsonFlag, code_version, policy_or_default, print_json, read_settings, warn
+from monitor.commands.opening import open_models, open_store
 from monitor.errors import EXIT_TOO_LITTLE_DATA, InputError
+
+if TYPE_CHECKING:
+    from monitor.quality.examples import Looks
 
 DEFAULT_TASK = "classification"
 
@@ -77,17 +80,24 @@ def quality(
 
 
 def _of_store(model: str, window: str, *, every: bool) -> dict[str, Any]:
-    from monitor.clock import Window
+    from monitor.clock import SystemClock, Window
     from monitor.quality.stored import assess
+    from monitor.results import Results
     from registry.model import parse_ref
 
-    span = parse_span(window)
-    settings = read_settings()
-    name = parse_ref(model).name
-    runner = make_runner(settings, policy_or_default(settings, model=name))
-    version, now = runner.models.version_of(model), runner.clock.now()
-    assessed = assess(runner, name, version, Window(now - span, now), looks="every" if every else "single")
-    return {"model": name, "version": version, **assessed.as_json()}
+    span, reference, settings = parse_span(window), parse_ref(model), read_settings()
+    # of NAME/VERSION the registry need not be asked
+    version = reference.version or open_models(settings).version_of(model)
+    results = Results(
+        engine=open_store(settings),
+        policy=policy_or_default(settings, model=reference.name),
+        clock=SystemClock(),
+        code_version=code_version(),
+    )
+    now = results.clock.now()
+    looks: Looks = "every" if every else "single"
+    assessed = assess(results, reference.name, version, Window(now - span, now), looks=looks)
+    return {"model": reference.name, "version": version, **assessed.as_json()}
 
 
 def _listed(classes: str | None) -> tuple[str, ...]:

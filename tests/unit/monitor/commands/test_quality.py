@@ -2,14 +2,16 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
+from sqlalchemy import Engine
 
-from monitor import cli
+from monitor import cli, store
 
 
 def driftwarden(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -146,3 +148,35 @@ def test_the_table_names_every_measure(
     told = " ".join(capsys.readouterr().out.split())
     assert "200 of 300 predictions labelled (66.7%); intervals hold for this look" in told
     assert "precision[billing]" in told
+
+
+def test_the_store_is_measured_by_event_time_without_a_registry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sqlite_engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRIFTWARDEN_DATABASE_URL", f"sqlite:///{tmp_path}/driftwarden.db")
+    now = datetime.now(UTC)
+    with store.writing(sqlite_engine) as session:
+        for i, age in enumerate([timedelta(hours=1 + i % 100) for i in range(200)] + [timedelta(days=9)] * 50):
+            row = store.NewPrediction(
+                str(i), f"e{i}", "intents", "1", now - age, now, text="x", label="pay", confidence=0.5 + i % 2 / 4
+            )
+            store.insert_predictions(session, [row])
+        labels = [
+            store.NewLabel(f"e{i}", "intents", "pay" if i % 5 else "login", now, "desk", now, str(i))
+            for i in range(150)
+        ]
+        store.insert_labels(session, labels)
+    assert driftwarden(monkeypatch, "quality", "intents/1", "--window", "7d", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["model"], answer["version"], answer["looks"]) == ("intents", "1", "every")
+    assert (answer["predictions"], answer["labelled"], answer["maturity"]) == (200, 150, pytest.approx(0.75))
+    assert answer["metrics"][0]["name"] == "accuracy"
+    assert answer["metrics"][0]["value"] == pytest.approx(0.8)
+    assert answer["prediction_powered_accuracy"]["method"] == "prediction-powered"
+    assert answer["degradation"] == {"degraded": None, "reason": "the version's baseline has no labels", "labels": 150}
+    assert driftwarden(monkeypatch, "quality", "intents/1", "--window", "7d", "--single-look") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "degradation not judged: the version's baseline has no labels" in told
+    assert "accuracy that scores promise: not estimated" in told
+    assert driftwarden(monkeypatch, "quality", "intents/2", "--json") == 4
