@@ -1,15 +1,18 @@
 """The quality job: every complete window by its labels, and again whenever late labels restate it."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from monitor import store
-from monitor.clock import Window, complete_windows
+from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError
 from monitor.quality.stored import assess
 from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
+
+REACH_BACK = timedelta(days=1)
 
 
 def assess_due(runner: Runner, name: str) -> list[store.StoredRun]:
@@ -49,12 +52,29 @@ def _due(runner: Runner, name: str, version: str) -> list[tuple[Window, store.St
             for run in store.runs(session, job=JOB_QUALITY, model=name, version=version, start=since)
         }
         step = timedelta(hours=policy.quality.window_hours)
+        touched = _touched(session, name, version, list(done.values()), step=step)
         for window in complete_windows(first_event=max(first, since), until=until, step=step):
             run = done.get((window.start, window.end))
+            if run is not None and run.status != FAILED and window.start not in touched:
+                continue
             mark = store.label_mark(session, model=name, version=version, start=window.start, end=window.end)
             if mark.predictions and (run is None or run.status == FAILED or _seen(run) != mark):
                 due.append((window, run))
     return due
+
+
+def _touched(
+    session: Session, name: str, version: str, done: Sequence[store.StoredRun], *, step: timedelta
+) -> set[datetime]:
+    """Return the starts of the windows whose labels may have changed since the last run, a day before it included.
+
+    Writes may commit out of their order, and a stop may have come between two windows.
+    """
+    if not done:
+        return set()
+    since = max(run.started_at for run in done) - REACH_BACK
+    times = store.restated_times(session, model=name, version=version, since=since)
+    return {floor_to(moment, step) for moment in times}
 
 
 def _seen(run: store.StoredRun) -> store.LabelMark | None:

@@ -61,7 +61,9 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
     with Session(results.engine) as session:
         mark = store.label_mark(session, model=name, version=version, start=window.start, end=window.end)
         rows = store.quality_cohort(session, model=name, version=version, start=window.start, end=window.end)
-        before = store.quality_cohort(session, model=name, version=version, start=history.start, end=history.end)
+        before = store.quality_cohort(
+            session, model=name, version=version, start=history.start, end=history.end, labelled=True
+        )
         baseline = store.latest_baseline(session, model=name, version=version)
     cohort, warnings = read_rows(rows, task)
     if cohort.labelled and cohort.unlabelled:

@@ -1,6 +1,6 @@
 """The store: all SQL, one function per question; the caller owns the transaction, and nothing here judges."""
 
-from monitor.store.cohorts import CohortRow, LabelMark, label_mark, quality_cohort
+from monitor.store.cohorts import CohortRow, LabelMark, label_mark, quality_cohort, restated_times
 from monitor.store.dead_letters import add_dead_letters, list_dead_letters
 from monitor.store.engine import (
     BadDatabase,
@@ -129,6 +129,7 @@ __all__ = [
     "renew_lease",
     "require_current_schema",
     "require_newest_baseline",
+    "restated_times",
     "results_of",
     "retention_steps",
     "run_for",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from monitor.store.tables import Label, Prediction
@@ -35,8 +35,13 @@ class LabelMark:
     newest: int  # the label's id, 0 of none
 
 
-def quality_cohort(session: Session, *, model: str, version: str, start: datetime, end: datetime) -> list[CohortRow]:
-    """Return what was sampled in [start, end): the labelled first, in the order their labels arrived."""
+def quality_cohort(
+    session: Session, *, model: str, version: str, start: datetime, end: datetime, labelled: bool = False
+) -> list[CohortRow]:
+    """Return what was sampled in [start, end): the labelled first, in the order their labels arrived.
+
+    `labelled` leaves out the others.
+    """
     newest = func.row_number().over(
         partition_by=(Label.model, Label.event_id), order_by=(Label.timestamp.desc(), Label.id.desc())
     )
@@ -61,7 +66,7 @@ def quality_cohort(session: Session, *, model: str, version: str, start: datetim
             labels,
             and_(labels.c.model == Prediction.model, labels.c.event_id == Prediction.event_id, labels.c.place == 1),
         )
-        .where(*_sampled(model, version, start, end))
+        .where(*_sampled(model, version, start, end), *((labels.c.id.is_not(None),) if labelled else ()))
         .order_by(labels.c.id.is_(None), labels.c.id, Prediction.id)
     )
     return [CohortRow(*row) for row in found]
@@ -76,6 +81,22 @@ def label_mark(session: Session, *, model: str, version: str, start: datetime, e
         .where(*_sampled(model, version, start, end))
     ).one()
     return LabelMark(int(row[0]), int(row[1]), int(row[2]))
+
+
+def restated_times(session: Session, *, model: str, version: str, since: datetime) -> list[datetime]:
+    """Return the times of those predictions whose label arrived since, or which themselves did after their label."""
+    found = session.scalars(
+        select(Prediction.timestamp)
+        .join(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
+        .where(
+            Prediction.model == model,
+            Prediction.version == version,
+            or_(Label.received_at >= since, Prediction.received_at >= since),
+        )
+        .distinct()
+        .order_by(Prediction.timestamp)
+    )
+    return list(found)
 
 
 def _sampled(model: str, version: str, start: datetime, end: datetime) -> tuple[Any, ...]:
