@@ -42,7 +42,7 @@ def _due(runner: Runner, name: str, version: str) -> list[tuple[Window, store.St
     policy = runner.policy.model(name)
     until = runner.clock.now() - timedelta(minutes=policy.drift.grace_minutes)
     since = until - timedelta(days=policy.quality.restate_days)
-    due = []
+    due, newest = [], None
     with Session(runner.engine) as session:
         first = store.first_event_at(session, model=name, version=version)
         if first is None:
@@ -55,11 +55,15 @@ def _due(runner: Runner, name: str, version: str) -> list[tuple[Window, store.St
         touched = _touched(session, name, version, list(done.values()), step=step)
         for window in complete_windows(first_event=max(first, since), until=until, step=step):
             run = done.get((window.start, window.end))
+            newest = (window, run) if run is not None and run.status == OK else newest
             if run is not None and run.status != FAILED and window.start not in touched:
                 continue
             mark = store.label_mark(session, model=name, version=version, start=window.start, end=window.end)
             if mark.predictions and (run is None or run.status == FAILED or _seen(run) != mark):
                 due.append((window, run))
+    # the newest one tells the verdict on all labels so far, those of older windows too
+    if due and newest is not None and newest not in due and newest[0].end > due[-1][0].end:
+        due.append(newest)
     return due
 
 
@@ -85,7 +89,7 @@ def _seen(run: store.StoredRun) -> store.LabelMark | None:
 def _assess(runner: Runner, name: str, version: str, window: Window, before: store.StoredRun | None) -> store.StoredRun:
     started = runner.clock.now()
     payload: dict[str, Any] = assess(runner, name, version, window).as_json()
-    payload["restated_from"] = None if before is None or before.status != OK else _kept(before)
+    payload["restated_from"] = _restated_from(before, payload)
     return runner.record_restated(
         JOB_QUALITY,
         name,
@@ -96,6 +100,16 @@ def _assess(runner: Runner, name: str, version: str, window: Window, before: sto
         n=payload["labelled"],
         payload=payload,
     )
+
+
+def _restated_from(before: store.StoredRun | None, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the run before said, where this one says it of other labels; else what that one restated."""
+    if before is None or before.status != OK:
+        return None
+    if before.payload["label_mark"] == payload["label_mark"]:
+        earlier: dict[str, Any] | None = before.payload["restated_from"]
+        return earlier
+    return _kept(before)
 
 
 def _kept(run: store.StoredRun) -> dict[str, Any]:

@@ -119,6 +119,9 @@ class QualityPolicy(Section):
     restate_days: int = Field(
         30, ge=1, le=400, description="how long after its end late labels restate a window; texts must be kept as long"
     )
+    lag_horizon_hours: int = Field(
+        168, ge=1, description="age by which a label that comes at all has come; undoes a lag that depends on errors"
+    )
     tolerance: float = Field(
         0.02, ge=0, lt=1, description="rise of the error ratio over the baseline's that is no degradation"
     )

@@ -173,6 +173,7 @@ def _print_beside(console: Any, answer: dict[str, Any]) -> None:
     """Print what stands beside the measures of a stored window: few labels, none yet, and the verdict."""
     for key, words in (
         ("prediction_powered_accuracy", "accuracy with the scores' help"),
+        ("lag_corrected_accuracy", "accuracy with the lag of labels undone"),
         ("estimated_accuracy", "accuracy that scores promise"),
     ):
         one = answer.get(key)

@@ -20,6 +20,7 @@ from monitor.jobs.harm import KnownOutcomes
 from monitor.policy import DEFAULTS, ModelPolicy
 from monitor.quality.answer import Answer, estimate_as_json, measure
 from monitor.quality.examples import Asked, Cohort, Example, Looks, Task, Unreadable
+from monitor.quality.lag import lag_corrected
 from monitor.quality.tasks import task_named
 from monitor.results import Results
 
@@ -33,6 +34,7 @@ class Assessment:
     answer: Answer
     estimated: dict[str, Any]
     prediction_powered: dict[str, Any]
+    lag_corrected: dict[str, Any]
     degradation: dict[str, Any]
     labels: store.LabelMark
 
@@ -43,6 +45,7 @@ class Assessment:
             **self.answer.as_json(),
             "estimated_accuracy": self.estimated,
             "prediction_powered_accuracy": self.prediction_powered,
+            "lag_corrected_accuracy": self.lag_corrected,
             "degradation": self.degradation,
             "label_mark": mark,
         }
@@ -66,14 +69,25 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
         )
         baseline = store.latest_baseline(session, model=name, version=version)
     cohort, warnings = read_rows(rows, task)
-    if cohort.labelled and cohort.unlabelled:
-        warnings = [*warnings, UNCORRECTED]
+    past = read_rows(before, task)[0]
+    corrected = lag_corrected(
+        cohort,
+        rows,
+        history=past,
+        history_rows=before,
+        now=results.clock.now(),
+        horizon_hours=policy.quality.lag_horizon_hours,
+        alpha=policy.quality.alpha,
+    )
+    if isinstance(corrected, NotEstimated) and cohort.labelled and cohort.unlabelled:
+        warnings = [*warnings, f"{UNCORRECTED} ({corrected.reason})"]
     known = None if baseline is None else KnownOutcomes.from_summary(baseline.summary)
     return Assessment(
         answer=measure(cohort, task, asked, warnings=warnings),
         estimated=_estimated(known, cohort, alpha=policy.quality.alpha),
         prediction_powered=_powered(cohort, task, alpha=policy.quality.alpha),
-        degradation=_degradation(known, read_rows(before, task)[0], policy),
+        lag_corrected=_measure_as_json(corrected),
+        degradation=_degradation(known, past, policy),
         labels=mark,
     )
 

@@ -23,7 +23,9 @@ class CohortRow:
     stage: str | None
     inclusion_probability: float
     attributes: Mapping[str, str] | None
+    timestamp: datetime
     truth: str | None
+    labelled_at: datetime | None  # when the first of its labels arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ def quality_cohort(
     newest = func.row_number().over(
         partition_by=(Label.model, Label.event_id), order_by=(Label.timestamp.desc(), Label.id.desc())
     )
+    first = func.min(Label.received_at).over(partition_by=(Label.model, Label.event_id))
     labels = (
-        select(Label.id, Label.model, Label.event_id, Label.label, newest.label("place"))
+        select(Label.id, Label.model, Label.event_id, Label.label, first.label("first"), newest.label("place"))
         .where(Label.model == model)
         .subquery()
     )
@@ -60,7 +63,9 @@ def quality_cohort(
             Prediction.stage,
             Prediction.inclusion_probability,
             Prediction.attributes,
+            Prediction.timestamp,
             labels.c.label,
+            labels.c.first,
         )
         .outerjoin(
             labels,

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.assessing import assess_due
-from monitor.clock import ReplayedClock
+from monitor.clock import ReplayedClock, Window
 from monitor.metrics import ResultsCollector
 from monitor.policy import ModelPolicy, Policy, QualityPolicy
+from monitor.quality.stored import assess
 from monitor.runner import Runner
 
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -187,3 +188,50 @@ def test_degradation_alarms_once_and_tells_it_in_the_metrics(engine: Engine, run
     assert fallen.payload["degradation"]["degraded"] is True
     assert fallen.payload["degradation"]["incidents"] == 1
     assert families(engine)["driftwarden_accuracy_degraded"].samples[0].value == 1.0
+
+
+def test_a_lag_that_depends_on_errors_is_undone(engine: Engine) -> None:
+    quality = QualityPolicy(window_hours=24, lag_horizon_hours=48, restate_days=20)
+    policy = Policy(models={"intents": ModelPolicy(version="1", quality=quality)})
+    days, now = 12, BEGIN + 12 * 24 * HOUR
+    rng = np.random.default_rng(4)
+    predictions, labels = [], []
+    for i in range(days * 300):
+        sent = BEGIN + (i / 300) * 24 * HOUR
+        right = rng.random() < 0.8
+        predictions.append(
+            store.NewPrediction(str(i), f"e{i}", "intents", "1", sent, sent, text="x", label="pay", confidence=0.7)
+        )
+        came = sent + (2 * HOUR if right else rng.uniform(2, 44) * HOUR)  # errors are labelled late
+        if came < now:
+            labels.append(store.NewLabel(f"e{i}", "intents", "pay" if right else "login", came, "desk", came, str(i)))
+    store.make_partitions(engine, [one.timestamp for one in predictions])
+    with store.writing(engine) as session:
+        store.insert_predictions(session, predictions)
+        store.insert_labels(session, sorted(labels, key=lambda one: one.received_at))
+    runner = Runner(engine=engine, policy=policy, models=NoModels(), clock=ReplayedClock(now), code_version="test")
+    yesterday = Window(now - 36 * HOUR, now - 12 * HOUR)
+    found = assess(runner, "intents", "1", yesterday).as_json()
+    naive = next(one for one in found["metrics"] if one["name"] == "accuracy")["value"]
+    corrected = found["lag_corrected_accuracy"]
+    assert naive > 0.84
+    assert corrected["value"] < naive - 0.03
+    assert corrected["low"] < 0.8 < corrected["high"]
+    young = assess(runner, "intents", "1", Window(now - 4 * HOUR, now)).as_json()
+    assert young["lag_corrected_accuracy"]["value"] is None
+    assert "correct for no lag (stratum" in young["warnings"][-1]
+
+
+def test_late_labels_of_an_old_window_reach_the_verdict_of_the_newest(engine: Engine, runner: Runner) -> None:
+    baseline(engine)
+    predict(engine, 200, hour=0)
+    predict(engine, 40, hour=2)
+    label(engine, ["pay"] * 40, hour=2)
+    at(runner, 3.5)
+    assert families(engine)["driftwarden_accuracy_degraded"].samples[0].value == 0.0
+    label(engine, ["login"] * 200, hour=0)
+    old, newest = at(runner, 5)
+    assert (old.window_start, newest.window_start) == (BEGIN, BEGIN + 2 * HOUR)
+    assert newest.payload["restated_from"] is None
+    assert families(engine)["driftwarden_accuracy_degraded"].samples[0].value == 1.0
+    assert at(runner, 5.1) == []
