@@ -8,6 +8,7 @@ from detectors.checks import FloatArray, probability
 from detectors.errors import DetectorInputError
 
 FEW = 5  # hits or misses below which an interval is exact: Wilson covers only 92 % at n = 100 and a rate of .01
+FEW_OF_RATIO = 8  # the same of a ratio, whose logarithm is less normal
 
 Counts = npt.NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def ratio_bounds(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the ratio (...) of two independent rates with its bounds: log-normal, half a row added to each count.
 
-    Where either has few hits the bound on that side is no nearer than the one from both rates' exact bounds. The ratio
+    Where either has few hits or misses, bounds are no nearer than those from both rates' exact bounds. The ratio
     itself is that of the adjusted rates only where the base has no hit. Sources: Katz et al. 1978; Pettigrew, Gart
     & Thomas 1986; Donner & Zou 2012, eq. 8 (square-and-add for a ratio).
 
@@ -96,12 +97,12 @@ def ratio_bounds(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(k0 > 0, k / m / (k0 / m0), adjusted)
     low, high = adjusted * np.exp(-z * spread), adjusted * np.exp(z * spread)
-    if (np.minimum(k, k0) < FEW).any():
-        few, few_base = k < FEW, k0 < FEW
+    few = np.minimum(np.minimum(k, m - k), np.minimum(k0, m0 - k0)) < FEW_OF_RATIO
+    if few.any():
         low = np.where(few, np.minimum(low, _squared_and_added(k, m, k0, m0, alpha=alpha)), low)
         with np.errstate(divide="ignore"):
             far = 1 / _squared_and_added(k0, m0, k, m, alpha=alpha)
-        high = np.where(few_base & np.isfinite(far), np.maximum(high, far), high)
+        high = np.where(few & np.isfinite(far), np.maximum(high, far), high)
     return ratio, np.minimum(low, ratio), np.maximum(high, ratio)
 
 
