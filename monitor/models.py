@@ -73,9 +73,16 @@ def _told() -> Iterator[None]:
 class RegistryModels:
     """Models from the registry, one encoder kept per version and digest."""
 
-    def __init__(self, registry: "Registry", *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        registry: "Registry",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        tokenizer_workers: int | None = None,
+    ) -> None:
         self.registry = registry
-        self._device, self._threads = device, threads
+        self._device, self._threads, self._tokenizer_workers = device, threads, tokenizer_workers
         self._loaded: dict[_Key, LoadedModel] = {}
         self._caches: dict[tuple[str, int], EmbeddingCache] = {}
         self.encoder_counts: dict[str, EncoderCounts] = {}
@@ -118,6 +125,7 @@ class RegistryModels:
                 policy=policy,
                 device=self._device,
                 threads=self._threads,
+                tokenizer_workers=self._tokenizer_workers,
                 model_digest=resolved.model_digest,
                 cache=self._cache(name, policy.embedding_cache_mebibytes),
                 counts=self.encoder_counts.get(name),
@@ -156,6 +164,7 @@ def load_encoder(
     policy: ModelPolicy,
     device: str = "auto",
     threads: int | None = None,
+    tokenizer_workers: int | None = None,
     model_digest: str | None = None,
     cache: "EmbeddingCache | None" = None,
     counts: "EncoderCounts | None" = None,
@@ -170,6 +179,7 @@ def load_encoder(
         max_length=policy.max_length,
         arithmetic=policy.arithmetic,
         threads=threads,
+        tokenizer_workers=tokenizer_workers,
         model_digest=model_digest,
         cache=cache,
         counts=counts,
@@ -184,16 +194,20 @@ def load_reference(
     policy: ModelPolicy,
     device: str = "auto",
     threads: int | None = None,
+    tokenizer_workers: int | None = None,
 ) -> LoadedModel:
     """Load a registered model or a local checkpoint folder, as `--model` takes it."""
     folder = Path(reference)
     if folder.is_dir():
         with _told():
             digest = content_digest(folder)
-        return LoadedModel(
-            folder.name, "local", digest, load_encoder(folder, policy=policy, device=device, threads=threads)
+        encoder = load_encoder(
+            folder, policy=policy, device=device, threads=threads, tokenizer_workers=tokenizer_workers
         )
-    models = RegistryModels(open_registry(tracking_uri, cache_dir), device=device, threads=threads)
+        return LoadedModel(folder.name, "local", digest, encoder)
+    models = RegistryModels(
+        open_registry(tracking_uri, cache_dir), device=device, threads=threads, tokenizer_workers=tokenizer_workers
+    )
     resolved = models.resolve(reference)
     return models.load(resolved.name, resolved.version, policy)
 

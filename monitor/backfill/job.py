@@ -48,6 +48,7 @@ class Request:
     basis: str = "auto"
     device: str = "auto"
     threads: int | None = None
+    tokenizer_workers: int | None = None
     workers: int = 0
     seed: int = 0
     rows_per_shard: int = ROWS_PER_SHARD
@@ -232,6 +233,7 @@ def _setup(request: Request, frame: bytes) -> Setup:
         frame=frame,
         arithmetic=request.policy.arithmetic,
         threads=request.threads,
+        tokenizer_workers=request.tokenizer_workers,
     )
 
 

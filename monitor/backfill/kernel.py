@@ -1,6 +1,7 @@
 """The kernel that every engine runs: batches of texts in, one partial sketch out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +27,12 @@ class TextEncoder(Labelled, Protocol):
 
     def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> "Encoded[Any]":
         """Embed n texts or pairs of texts; the vectors stay where they are folded."""
+        ...
+
+    def stream_in_place(
+        self, batches: Iterable[tuple[Sequence[str], Sequence[str | None] | None]]
+    ) -> "Iterator[Encoded[Any]]":
+        """Embed batches as `encode_in_place` does, in order; batches may be read ahead, in a thread."""
         ...
 
 
@@ -57,14 +64,14 @@ def embed_shard(
 ) -> PartialSketch:
     """Embed batches and fold them; partial sketches of any cut of the rows merge to the sketch of all of them.
 
-    Memory is that of two batches: one folds while the next is embedded, so that an accelerator need not wait.
+    Memory is that of a few batches: one folds while the next is embedded and a third is read, so that an accelerator
+    need not wait.
     `advance` hears how many texts each batch had.
     """
     sketch, tokens, truncated, nonfinite = empty_sketch(basis), 0, 0, 0
     folding: list[Future[Sketch]] = []
     with ThreadPoolExecutor(1) as beside:
-        for batch in batches:
-            encoded = encoder.encode_in_place(batch.texts, batch.pairs)
+        for batch, encoded in _encoded(batches, encoder):
             observed, finite = _observed(batch, encoder, encoded), encoded.finite
             sketch = merge([sketch, *(part.result() for part in folding)])
             chosen = np.flatnonzero(finite)
@@ -91,6 +98,18 @@ def fit_on(batches: Iterable[TextBatch], encoder: TextEncoder, *, seed: int) -> 
         labels |= {label for label in batch.labels or () if label is not None}
     rows = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
     return fit_basis(rows, rng=np.random.default_rng(seed), classes=sorted(labels)), len(rows)
+
+
+def _encoded(batches: Iterable[TextBatch], encoder: TextEncoder) -> "Iterator[tuple[TextBatch, Encoded[Any]]]":
+    read: deque[TextBatch] = deque()
+
+    def given() -> Iterator[tuple[Sequence[str], Sequence[str | None] | None]]:
+        for batch in batches:
+            read.append(batch)
+            yield batch.texts, batch.pairs
+
+    for encoded in encoder.stream_in_place(given()):
+        yield read.popleft(), encoded
 
 
 def _observed(batch: TextBatch, encoder: TextEncoder, encoded: "Encoded[Any]") -> Observations:

@@ -42,6 +42,7 @@ class Setup:
     frame: bytes = b""
     arithmetic: str = "native"
     threads: int | None = None
+    tokenizer_workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Worker:
                 policy=policy,
                 device=setup.device,
                 threads=setup.threads,
+                tokenizer_workers=setup.tokenizer_workers,
             )
             _require_like(loaded, setup, self._frame)
             self._model = loaded

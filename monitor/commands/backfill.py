@@ -10,6 +10,10 @@ from monitor.commands.opening import open_store, require_registry
 
 SHOWN = 10
 ModelOption = Annotated[str, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder.")]
+TokenizerWorkersOption = Annotated[
+    int | None,
+    typer.Option(help="Processes that tokenise, a model; by default five for a GPU and none for a CPU.", min=0, max=64),
+]
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")]
 
 
@@ -25,6 +29,7 @@ def backfill(
         str, typer.Option(help="auto (the version's baseline, else new), new, or a sketch file to be comparable with.")
     ] = "auto",
     device: DeviceOption = "auto",
+    tokenizer_workers: TokenizerWorkersOption = None,
     workers: Annotated[int, typer.Option(help="Ray actors, or Spark cores; 0: all there are.", min=0)] = 0,
     rows_per_shard: Annotated[int, typer.Option(help="Texts that are lost when a worker is.", min=1)] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of a new basis.", min=0)] = 0,
@@ -59,6 +64,7 @@ def backfill(
         basis=basis,
         device=device,
         threads=settings.threads,
+        tokenizer_workers=tokenizer_workers,
         workers=workers,
         seed=seed,
         rows_per_shard=rows_per_shard,
@@ -81,6 +87,7 @@ def embed(
     ],
     output: Annotated[Path, typer.Option(help="The .npy file to write, n × d.")],
     device: DeviceOption = "auto",
+    tokenizer_workers: TokenizerWorkersOption = None,
     dtype: Annotated[Literal["float32", "float16"], typer.Option(help="How vectors are stored.")] = "float32",
     as_json: JsonFlag = False,
 ) -> None:
@@ -109,6 +116,7 @@ def embed(
         policy=policy,
         device=device,
         threads=settings.threads,
+        tokenizer_workers=tokenizer_workers,
     )
     with progress("texts", quiet=as_json) as advance:
         done = embed_file(texts, scanned, loaded, out=output, dtype=dtype, progress=advance)

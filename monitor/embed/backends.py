@@ -9,6 +9,7 @@ import torch
 
 from monitor.embed.batch import pack
 from monitor.embed.packed import PackedBody
+from monitor.embed.staging import stage_for
 
 
 class States(Protocol):
@@ -29,12 +30,13 @@ class PackedStates:
     """The packed body; `name` tells the attention where it is not the CPU's."""
 
     def __init__(self, body: PackedBody, *, padding: int, device: torch.device, pooling: str, name: str) -> None:
-        self._body, self._padding, self._device, self._pooling = body, padding, device, pooling
+        self._body, self._padding, self._pooling = body, padding, pooling
+        self._stage = stage_for(device)
         self.name = name
 
     def __call__(self, ids: Sequence[npt.NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the texts, fastest when neighbours are equally long."""
-        batch = pack(ids, padding=self._padding, device=self._device)
+        batch = pack(ids, padding=self._padding, stage=self._stage)
         hidden = self._body(batch)
         firsts, means = [], []
         for start, texts, length in batch.runs:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from monitor.embed.staging import Stage
+
 
 @dataclass(frozen=True)
 class PackedBatch:
@@ -41,12 +43,14 @@ class PackedBatch:
         return torch.from_numpy(sums).to(self.ids.device, non_blocking=True)
 
 
-def pack(ids: Sequence[npt.NDArray[np.int64]], *, padding: int, device: torch.device) -> PackedBatch:
-    """Lay texts end to end. Positions start at padding + 1; a padding token within a text keeps position `padding`.
+def pack(ids: Sequence[npt.NDArray[np.int64]], *, padding: int, stage: Stage = torch.from_numpy) -> PackedBatch:
+    """Lay texts end to end, on the device that `stage` copies to.
+
+    Positions start at padding + 1; a padding token within a text keeps position `padding`.
 
     Source: fairseq's make_positions, as in transformers' RobertaEmbeddings.
 
-    >>> pack([np.array([0, 5, 2]), np.array([0, 1, 2])], padding=1, device=torch.device("cpu")).positions.tolist()
+    >>> pack([np.array([0, 5, 2]), np.array([0, 1, 2])], padding=1).positions.tolist()
     [2, 3, 4, 2, 1, 3]
     """
     lengths = np.array([len(one) for one in ids], dtype=np.int64)
@@ -55,9 +59,7 @@ def pack(ids: Sequence[npt.NDArray[np.int64]], *, padding: int, device: torch.de
     running = np.cumsum(counted)
     before = np.concatenate([[0], running])[np.cumsum(lengths) - lengths]
     positions = (running - np.repeat(before, lengths)) * counted + padding
-    both = torch.from_numpy(np.stack([flat, positions]))
-    if device.type == "cuda":
-        both = both.pin_memory().to(device, non_blocking=True)
+    both = stage(np.stack([flat, positions]))
     return PackedBatch(both[0], both[1], tuple(lengths.tolist()))
 
 

@@ -9,6 +9,7 @@ import structlog
 import torch
 
 from monitor.embed.backends import PackedStates, PlainStates, States
+from monitor.embed.compiled import compiled_linear
 from monitor.embed.int8 import Int8Linear
 from monitor.embed.linear import Linear, PrepackedLinear, TorchLinear, prepacking_works
 from monitor.embed.packed import UnknownLayout, attention_by_runs, attention_varlen, packed_body
@@ -27,6 +28,9 @@ GOLDEN: tuple[Key, ...] = (
 )
 GOLDEN_LENGTH = 160
 
+_MakeLinear = Callable[[torch.Tensor, torch.Tensor], Linear]
+_Way = tuple[str, Callable[..., torch.Tensor], _MakeLinear]
+
 log = structlog.get_logger()
 
 
@@ -41,14 +45,16 @@ def choose_states(
     plain = PlainStates(model, padding=padding, device=device, pooling=pooling)
     golden = tokeniser(GOLDEN, max_length=min(max_length, GOLDEN_LENGTH)).ids
     reasons = []
-    for name, attention in _attentions(device):
+    for name, attention, linear in _ways(device, arithmetic):
         try:
-            body = packed_body(model, linear=_linear(device, arithmetic), attention=attention)
+            body = packed_body(model, linear=linear, attention=attention)
             packed = PackedStates(body, padding=padding, device=device, pooling=pooling, name=name)
             require_agreement(packed, plain, golden, bound=BOUNDS[arithmetic])
-        except (UnknownLayout, RuntimeError, TypeError, ValueError, ImportError) as error:
+        except (UnknownLayout, RuntimeError, TypeError, ValueError, ImportError, OSError) as error:
             reasons.append(f"{name}: {one_line(error)}")
         else:
+            if reasons:
+                log.warning("packed_encoder_slower", chosen=name, reasons=reasons)
             return packed
     log.warning("packed_encoder_refused", model_type=model.config.model_type, reasons=reasons)
     return plain
@@ -69,13 +75,23 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(distances.nan_to_num(nan=float("inf")).max())
 
 
-def _linear(device: torch.device, arithmetic: str) -> Callable[[torch.Tensor, torch.Tensor], Linear]:
+def _ways(device: torch.device, arithmetic: str) -> list[_Way]:
+    """Return the ways to run a packed body on a device, the best first; a name per order of sums."""
     if arithmetic == "int8":
-        return Int8Linear
-    return PrepackedLinear if device.type == "cpu" and prepacking_works() else TorchLinear
-
-
-def _attentions(device: torch.device) -> list[tuple[str, Callable[..., torch.Tensor]]]:
+        return [("packed", attention_by_runs, Int8Linear)]
     if device.type == "cpu":
-        return [("packed", attention_by_runs)]
-    return [("packed_varlen", attention_varlen), ("packed_sdpa", attention_by_runs)]
+        return [("packed", attention_by_runs, PrepackedLinear if prepacking_works() else TorchLinear)]
+    return gpu_ways()
+
+
+def gpu_ways(backend: str = "inductor") -> list[_Way]:
+    """Return the ways of a GPU, where `backend` compiles."""
+    attentions = (("packed_varlen", attention_varlen), ("packed_sdpa", attention_by_runs))
+    return [
+        way
+        for name, attention in attentions
+        for way in (
+            (f"{name}_compiled", attention, compiled_linear(backend)),
+            (name, attention, TorchLinear),
+        )
+    ]

@@ -1,9 +1,7 @@
 """The one encoder: texts in, vectors and predictions out, with a RoBERTa-family checkpoint folder."""
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from monitor.embed.ahead import made_beside, one_later
 from monitor.embed.answers import Answers, Encoded, HostVectors, Predicted, on_host
 from monitor.embed.backends import States, probabilities
-from monitor.embed.batch import batches
+from monitor.embed.budget import CPU_TOKENS, CudaMemory, find_budget
 from monitor.embed.cache import EmbeddingCache, Remembered
 from monitor.embed.checks import choose_states
 from monitor.embed.counting import EncoderCounts
-from monitor.embed.errors import EmbeddingError, OutOfMemory
+from monitor.embed.errors import EmbeddingError
 from monitor.embed.int8 import int8_is_exact
 from monitor.embed.loading import find_device, load_config, load_model, load_tokenizer, quiet
+from monitor.embed.running import Launched, Runner
 from monitor.embed.tokenising import Key, Tokeniser, Tokens, distinct
+from monitor.embed.workers import PooledTokeniser, default_workers
 from registry.tokenizer import tokenizer_digest
 
 POOLINGS = ("mean", "cls")
 ARITHMETICS = ("native", "int8")  # native: fp32 on a CPU, bf16 on a GPU
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32_768}
 # Tokenised and sorted by length together: the longer this window, the more neighbours are equally long.
 TEXTS_PER_WINDOW = 16_384
 
@@ -41,11 +41,12 @@ class Encoder:
     def __init__(
         self,
         states: States,
-        tokeniser: Tokeniser,
+        tokeniser: Tokeniser | PooledTokeniser,
         *,
         config: Any,
         head: Any,
         device: torch.device,
+        budget: int,
         dtype: str,
         pooling: str,
         max_length: int,
@@ -55,15 +56,15 @@ class Encoder:
         cache: EmbeddingCache | None = None,
         counts: EncoderCounts | None = None,
     ) -> None:
-        self._states, self._tokeniser, self._head = states, tokeniser, head
+        self._tokeniser, self._backend = tokeniser, states.name
         self._device, self._dtype = device, dtype
-        self._budget = TOKENS_PER_BATCH[device.type]
         self.pooling, self.max_length, self.model_max_length = pooling, max_length, model_max_length
         self.tokenizer_digest = tokenizer_digest
         self.dimension = int(config.hidden_size)
         self.has_head = head is not None
         self.labels = tuple(str(config.id2label[i]) for i in range(int(config.num_labels)))
         self.counts = EncoderCounts() if counts is None else counts
+        self._runner = Runner(states, head, device=device, budget=budget, counts=self.counts)
         self._identity = f"{model_digest}\x1f{tokenizer_digest}\x1f{self.numeric_mode}"
         self._cache = cache if model_digest is not None else None
 
@@ -77,6 +78,7 @@ class Encoder:
         max_length: int | None = None,
         arithmetic: str = "native",
         threads: int | None = None,
+        tokenizer_workers: int | None = None,
         model_digest: str | None = None,
         cache: EmbeddingCache | None = None,
         counts: EncoderCounts | None = None,
@@ -84,7 +86,8 @@ class Encoder:
         """Load a checkpoint folder: no network, no remote code, safetensors only.
 
         max_length : at most what tokenizer and positions allow; arithmetic : native, or int8 on a CPU; threads : of
-        torch, for the whole process; cache : used where the model's digest is given too; counts : added to, where an
+        torch, for the whole process; tokenizer_workers : processes that tokenise, by default five
+        for a GPU and none for a CPU; cache : used where the model's digest is given too; counts : added to, where an
         earlier encoder's go on. Raises EmbeddingError naming folder and file, or the value.
         """
         started = time.perf_counter()
@@ -109,12 +112,14 @@ class Encoder:
         states = choose_states(model, tokeniser, device=chosen, arithmetic=dtype, pooling=pooling, max_length=length)
         if dtype == "int8" and states.name == "plain":
             raise EmbeddingError(f"{folder}: int8 needs a layout that the packed encoder knows; see the log")
+        workers = default_workers(chosen.type) if tokenizer_workers is None else tokenizer_workers
         encoder = cls(
             states,
-            tokeniser,
+            PooledTokeniser(tokeniser, folder=folder, vocabulary_size=int(config.vocab_size), workers=workers),
             config=config,
             head=probabilities(model) if hasattr(model, "classifier") and int(config.num_labels) > 1 else None,
             device=chosen,
+            budget=_budget(states, chosen, max_length=length),
             dtype=dtype,
             pooling=pooling,
             max_length=length,
@@ -130,7 +135,7 @@ class Encoder:
     @property
     def numeric_mode(self) -> str:
         """What makes vectors comparable: device class, arithmetic, backend, pooling and max length."""
-        return f"{self._device.type}-{self._dtype}-{self._states.name}-{self.pooling}-{self.max_length}"
+        return f"{self._device.type}-{self._dtype}-{self._backend}-{self.pooling}-{self.max_length}"
 
     def encode(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[HostVectors]:
         """Embed n texts (or pairs of texts); equal inputs are embedded once.
@@ -149,6 +154,29 @@ class Encoder:
     def encode_in_place(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[Any]:
         """Embed to be folded: the vectors stay on the device, and are numpy on a CPU, where that folds faster."""
         return self.encode(texts, pairs) if self._device.type == "cpu" else self.encode_on_device(texts, pairs)
+
+    def stream_in_place(self, batches: Iterable[tuple[_Texts, _Pairs]]) -> Iterator[Encoded[Any]]:
+        """Embed batches as `encode_in_place` does, in order; on a GPU it computes one while the next is read.
+
+        There a thread reads and tokenises the next batch, and it is launched before this one's results are read back.
+        """
+        if self._device.type == "cpu" or self._cache is not None:
+            for texts, pairs in batches:
+                yield self.encode_in_place(texts, pairs)
+            return
+        yield from self._streamed(batches)
+
+    def _streamed(self, batches: Iterable[tuple[_Texts, _Pairs]]) -> Iterator[Encoded[Any]]:
+        prepared = made_beside(
+            (len(keys), inverse, list(self._windows(keys)))
+            for keys, inverse in (distinct(texts, pairs) for texts, pairs in batches)
+        )
+        launched = (
+            (n, inverse, [self._runner.launch(tokens, start=start, scored=False) for start, tokens in windows])
+            for n, inverse, windows in prepared
+        )
+        for n, inverse, windows in one_later(launched):
+            yield self._encoded(self._collected(n, windows, classes=0, device=self._device), inverse)
 
     def predict(self, texts: _Texts, pairs: _Pairs = None) -> tuple[list[str], npt.NDArray[np.float64]]:
         """Return the likeliest label of each text and the probabilities (n, C).
@@ -224,87 +252,30 @@ class Encoder:
         )
 
     def _compute(self, keys: Sequence[Key], *, scored: bool, device: torch.device) -> Answers:
-        classes = len(self.labels) if scored else 0
-        answers = Answers.empty(len(keys), dimension=self.dimension, classes=classes, device=device)
-        for start, tokens in self._windows(keys):
-            window = slice(start, start + len(tokens.ids))
-            answers.counts[window], answers.unknown_shares[window] = tokens.counts, tokens.unknown_shares
-            self._run(tokens, answers, start=start, scored=scored)
+        launched = (self._runner.launch(tokens, start=start, scored=scored) for start, tokens in self._windows(keys))
+        ahead = launched if self._device.type == "cpu" else one_later(launched)
+        return self._collected(len(keys), ahead, classes=len(self.labels) if scored else 0, device=device)
+
+    def _collected(self, n: int, launched: Iterable[Launched], *, classes: int, device: torch.device) -> Answers:
+        answers = Answers.empty(n, dimension=self.dimension, classes=classes, device=device)
+        for window in launched:
+            self._runner.collect(window, answers)
         return answers
 
     def _windows(self, keys: Sequence[Key]) -> Iterator[tuple[int, Tokens]]:
         """Tokenise a window of texts while the one before it is computed."""
         starts = range(0, len(keys), TEXTS_PER_WINDOW)
-
-        def tokenised(start: int) -> Tokens:
-            return self._tokeniser(keys[start : start + TEXTS_PER_WINDOW], max_length=self.max_length)
-
-        if len(starts) < 2:
-            yield from ((start, tokenised(start)) for start in starts)
-            return
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise") as ahead:
-            coming = ahead.submit(tokenised, 0)
-            for start, following in pairwise(starts):
-                tokens = coming.result()
-                coming = ahead.submit(tokenised, following)
-                yield start, tokens
-            yield starts[-1], coming.result()
-
-    def _run(self, tokens: Tokens, answers: Answers, *, start: int, scored: bool) -> None:
-        """Fill in vectors and whether they are finite, and scores, of the texts from `start` on.
-
-        What leaves the device does so once a window, which also waits for its work.
-        """
-        started = time.perf_counter()
-        order: list[int] = []
-        parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        with torch.inference_mode():
-            for rows in batches([len(one) for one in tokens.ids], budget=self._budget):
-                for fitting, pooled, first in self._fitting(rows, tokens.ids):
-                    order.extend(fitting)
-                    parts.append((pooled, self._head(first) if scored else None))
-            pooled, there = torch.cat([pooled for pooled, _ in parts]), answers.vectors.device
-            places = np.array(order) + start
-            answers.vectors[torch.from_numpy(places).to(there)] = pooled.to(there)
-            answers.finite[places] = pooled.isfinite().all(dim=1).cpu().numpy()
-            if scored:
-                answers.scores[places] = torch.cat([found for _, found in parts if found is not None]).cpu().numpy()
-        self.counts.compute_seconds += time.perf_counter() - started
-
-    def _fitting(
-        self, rows: list[int], ids: Sequence[npt.NDArray[np.int64]]
-    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-        """Run rows together, or in halves where they do not fit into memory; the budget follows for good."""
-        lengths = [len(ids[row]) for row in rows]
-        try:
-            pooled, first = self._states([ids[row] for row in rows])
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise OutOfMemory(
-                    f"out of memory on {self._device.type} at one text of {lengths[0]} tokens: "
-                    "free memory there, or lower the model's max_length in the policy"
-                ) from None
-        else:
-            self.counts.tokens += sum(lengths)
-            self.counts.padded_tokens += self._states.padding_of(lengths)
-            yield rows, pooled, first
-            return
-        # outside the handler: the error's frames hold what the failed batch had allocated
-        self.counts.out_of_memory_retries += 1
-        self._budget = max(sum(lengths) // 2, 1)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-            yield from self._fitting(half, ids)
+        windows = (
+            (start, self._tokeniser(keys[start : start + TEXTS_PER_WINDOW], max_length=self.max_length))
+            for start in starts
+        )
+        return made_beside(windows) if len(starts) > 1 else windows
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell out of memory from other failures; the CPU's allocator raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        said in str(error) for said in ("can't allocate memory", "not enough memory")
-    )
+def _budget(states: States, device: torch.device, *, max_length: int) -> int:
+    if device.type == "cpu":
+        return CPU_TOKENS
+    return find_budget(states, CudaMemory(device), max_length=max_length)
 
 
 def _dtype(device: torch.device, arithmetic: str) -> str:

@@ -1,14 +1,28 @@
 """A linear layer over packed tokens (T, inputs) → (T, outputs), in the form that is fastest on its device."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm over the last dimension."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    epsilon: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x (T, d) centred, scaled, and mapped by weight and bias."""
+        return functional.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
+
+
 class Linear(Protocol):
-    """x W' + b, alone, before a GELU, or added to a residual."""
+    """x W' + b, alone, before a GELU, or added to a residual and normed."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return x W' + b."""
@@ -18,8 +32,8 @@ class Linear(Protocol):
         """Return the exact (erf) GELU of x W' + b."""
         ...
 
-    def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return x W' + b + residual."""
+    def plus_norm(self, x: torch.Tensor, residual: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return the norm of x W' + b + residual."""
         ...
 
 
@@ -34,9 +48,9 @@ class Unfused(ABC):
         """Return the GELU of x W' + b."""
         return functional.gelu(self(x))
 
-    def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return x W' + b + residual."""
-        return self(x).add_(residual)
+    def plus_norm(self, x: torch.Tensor, residual: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return the norm of x W' + b + residual."""
+        return norm(self(x).add_(residual))
 
 
 class TorchLinear(Unfused):
@@ -72,10 +86,9 @@ class PrepackedLinear:
         found: torch.Tensor = self._product(x, self._weight, self._bias, "gelu", [], "none")
         return found
 
-    def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return x W' + b + residual."""
-        found: torch.Tensor = self._product.binary(x, residual, self._weight, self._bias, "add")
-        return found
+    def plus_norm(self, x: torch.Tensor, residual: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return the norm of x W' + b + residual."""
+        return norm(self._product.binary(x, residual, self._weight, self._bias, "add"))
 
 
 def prepacking_works() -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from monitor.embed.batch import PackedBatch
-from monitor.embed.linear import Linear
+from monitor.embed.linear import Linear, Norm
 
 PACKED_TYPES = ("roberta", "xlm-roberta", "camembert")
 
@@ -21,30 +21,20 @@ class UnknownLayout(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Norm:
-    weight: torch.Tensor
-    bias: torch.Tensor
-    epsilon: float
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
 class _Layer:
     query_key_value: Linear
     attended: Linear
-    attended_norm: _Norm
+    attended_norm: Norm
     up: Linear
     down: Linear
-    norm: _Norm
+    norm: Norm
     activation: Callable[[torch.Tensor], torch.Tensor] | None  # None: the exact GELU, which `up` fuses
 
     def __call__(self, x: torch.Tensor, batch: PackedBatch, attention: _Attention, heads: int) -> torch.Tensor:
         mixed = attention(self.query_key_value(x), batch, heads)
-        x = self.attended_norm(self.attended.plus(mixed, x))
+        x = self.attended.plus_norm(mixed, x, self.attended_norm)
         inner = self.up.gelu(x) if self.activation is None else self.activation(self.up(x))
-        return self.norm(self.down.plus(inner, x))
+        return self.down.plus_norm(inner, x, self.norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +44,7 @@ class PackedBody:
     words: torch.Tensor
     positions: torch.Tensor
     token_type: torch.Tensor
-    norm: _Norm
+    norm: Norm
     layers: tuple[_Layer, ...]
     heads: int
     attention: _Attention
@@ -140,5 +130,5 @@ def _linear(module: Any, linear: _MakeLinear) -> Linear:
     return linear(module.weight.detach(), module.bias.detach())
 
 
-def _norm(module: Any) -> _Norm:
-    return _Norm(module.weight.detach(), module.bias.detach(), float(module.eps))
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight.detach(), module.bias.detach(), float(module.eps))

@@ -1,7 +1,7 @@
 """The kernel: partial sketches of any cut of the rows merge to the sketch of a single pass."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class HashEncoder:
 
     def encode_in_place(self, texts: Sequence[str], pairs: Sequence[str | None] | None = None) -> Encoded:
         return self.encode(texts, pairs)
+
+    def stream_in_place(
+        self, batches: Iterable[tuple[Sequence[str], Sequence[str | None] | None]]
+    ) -> Iterator[Encoded]:
+        return (self.encode(texts, pairs) for texts, pairs in batches)
 
 
 def batch(rows: Sequence[int]) -> TextBatch:

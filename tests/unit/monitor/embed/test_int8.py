@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from monitor.embed import EmbeddingError, Encoder
 from monitor.embed.int8 import Int8Linear, int8_is_exact
+from monitor.embed.linear import Norm
 
 pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor has no exact int8 products")
 
@@ -25,7 +26,8 @@ def test_a_product_is_within_the_rounding_of_8_bits() -> None:
     bound = 256**0.5 * 4 / 127  # each of 256 products errs by at most about (|x| + |w|) max / 254, at random
     assert (linear(x) - wanted).abs().max() < bound
     assert torch.equal(linear.gelu(x), functional.gelu(linear(x)))
-    assert torch.equal(linear.plus(x, residual), linear(x) + 1)
+    norm = Norm(torch.rand(len(residual[0])), torch.rand(len(residual[0])), 1e-5)
+    assert torch.equal(linear.plus_norm(x, residual, norm), norm(linear(x) + 1))
 
 
 def test_values_on_the_grid_are_exact() -> None:

@@ -61,7 +61,7 @@ def test_what_the_cache_holds_comes_back_to_the_device(build: Callable[..., Path
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_is_not_finite_is_told_without_the_vectors(build: Callable[..., Path], device: str) -> None:
     encoder = load(build, device)
-    good, run = encoder._states, encoder._states
+    good, run = encoder._runner.states, encoder._runner.states
 
     class Broken:
         name, padding_of = good.name, good.padding_of
@@ -71,11 +71,42 @@ def test_what_is_not_finite_is_told_without_the_vectors(build: Callable[..., Pat
             longest = torch.tensor([len(one) > 40 for one in ids], device=pooled.device)
             return torch.where(longest[:, None], torch.nan, pooled), first
 
-    encoder._states = Broken()
+    encoder._runner.states = Broken()
     found = encoder.encode_on_device(TEXTS)
     assert found.finite.tolist() == [not text.startswith("refund") for text in TEXTS]
     assert found.finite.tolist() == found.vectors.isfinite().all(dim=1).tolist()
     assert encoder.counts.nonfinite == 1
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_stream_gives_the_vectors_of_every_batch_in_order(
+    build: Callable[..., Path], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.embed.encoder.TEXTS_PER_WINDOW", 7)
+    encoder = load(build, device)
+    given = [(TEXTS, PAIRS), ([], None), ([f"parcel {i}" for i in range(20)], None), (TEXTS[:3], None)]
+    wanted = [encoder.encode_on_device(texts, pairs) for texts, pairs in given]
+    texts = encoder.counts.texts
+    for found in (list(encoder._streamed(iter(given))), list(encoder.stream_in_place(iter(given)))):
+        assert len(found) == len(given)
+        for one, other in zip(found, wanted, strict=True):
+            assert torch.equal(torch.as_tensor(one.vectors), other.vectors)
+            np.testing.assert_array_equal(one.token_counts, other.token_counts)
+            np.testing.assert_array_equal(one.finite, other.finite)
+    assert encoder.counts.texts == 3 * texts
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_error_of_the_reader_comes_out_of_the_stream(build: Callable[..., Path], device: str) -> None:
+    encoder = load(build, device)
+
+    def broken():
+        yield ["hi"], None
+        yield ["there"], None
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(encoder._streamed(broken()))
 
 
 class Answering:
@@ -91,6 +122,9 @@ class Answering:
 
     def encode_in_place(self, texts, pairs=None) -> Encoded:
         return self._answers[tuple(texts)]
+
+    def stream_in_place(self, batches):
+        return (self.encode_in_place(texts, pairs) for texts, pairs in batches)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -102,14 +102,14 @@ def test_one_pass_gives_the_vectors_and_the_predictions(checkpoint: Path) -> Non
 
 def test_positions_start_after_the_padding_and_pass_over_padding_tokens() -> None:
     ids = [np.array([0, 7, 1, 8, 2]), np.array([0, 2])]
-    assert pack(ids, padding=1, device=CPU).positions.tolist() == [2, 3, 1, 4, 5, 2, 3]
-    assert pack(ids, padding=0, device=CPU).positions.tolist() == [0, 1, 2, 3, 4, 0, 1]
+    assert pack(ids, padding=1).positions.tolist() == [2, 3, 1, 4, 5, 2, 3]
+    assert pack(ids, padding=0).positions.tolist() == [0, 1, 2, 3, 4, 0, 1]
 
 
 def test_neighbours_of_equal_length_are_one_run() -> None:
     ids = [np.zeros(size, dtype=np.int64) for size in (2, 3, 3, 5, 3)]
-    assert pack(ids, padding=1, device=CPU).runs == [(0, 1, 2), (2, 2, 3), (8, 1, 5), (13, 1, 3)]
-    assert pack(ids, padding=1, device=CPU).boundaries.tolist() == [0, 2, 5, 8, 13, 16]
+    assert pack(ids, padding=1).runs == [(0, 1, 2), (2, 2, 3), (8, 1, 5), (13, 1, 3)]
+    assert pack(ids, padding=1).boundaries.tolist() == [0, 2, 5, 8, 13, 16]
 
 
 def test_batches_go_by_length_and_keep_to_their_budget() -> None:
@@ -219,7 +219,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_vector(checkpoint: Path, 
     encoder = Encoder.load(checkpoint, device="cpu")
     texts = [f"order {i}" for i in range(60)]
     wanted = encoder.encode(texts).vectors
-    encoder._states = Cramped(encoder._states, error)
+    encoder._runner.states = Cramped(encoder._runner.states, error)
     assert relative(encoder.encode(texts).vectors, wanted) <= BOUND
     retries = encoder.counts.out_of_memory_retries
     assert retries > 3
@@ -229,7 +229,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_vector(checkpoint: Path, 
 
 def test_a_text_that_fits_in_no_batch_is_a_clear_error(checkpoint: Path) -> None:
     encoder = Encoder.load(checkpoint, device="cpu")
-    encoder._states = Cramped(encoder._states, torch.OutOfMemoryError("CUDA out of memory"))
+    encoder._runner.states = Cramped(encoder._runner.states, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(OutOfMemory, match=r"out of memory on cpu at one text of 64 tokens: .*max_length") as caught:
         encoder.encode(["refund " * 90])
     assert caught.value.exit_code == 75
@@ -237,7 +237,7 @@ def test_a_text_that_fits_in_no_batch_is_a_clear_error(checkpoint: Path) -> None
 
 def test_another_failure_of_the_model_is_not_taken_for_want_of_memory(checkpoint: Path) -> None:
     encoder = Encoder.load(checkpoint, device="cpu")
-    encoder._states = Cramped(encoder._states, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    encoder._runner.states = Cramped(encoder._runner.states, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
         encoder.encode(["refund " * 90])
 
