@@ -4,11 +4,15 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from monitor.backfill.processes import Run, count_gpus, devices_of, run_in_processes, share_of_cores
 from monitor.backfill.worker import Advance, Setup, Worker, worker_for
 from monitor.errors import InputError, TryAgainLater
 
+GPU_WORKERS = 5  # processes that tokenise for a GPU, where so many cores are its share
 WAVES = 4  # tasks a Spark core gets in one job: their answers come when the last of them is done
 LARGEST_WAVE = 1000  # answers of about 0.6 MB each, below Spark's usual spark.driver.maxResultSize of 1 GB
 
@@ -23,10 +27,28 @@ class RunTasks(Protocol):
         ...
 
 
-def run_here(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advance: Advance | None = None) -> Answers:  # noqa: ARG001 one process
-    """Run tasks in this process."""
+def run_here(setup: Setup, tasks: Sequence[str], *, workers: int = 0, advance: Advance | None = None) -> Answers:
+    """Run tasks in this process, or in a process a device where several are named or several workers asked for."""
+    devices = devices_of(setup.device, workers=workers, gpus=count_gpus)
+    if len(devices) > 1:
+        yield from run_in_processes(partial(_on_device, setup), tasks, devices=devices)
+        return
+    here = replace(setup, device=devices[0])
     for task in tasks:
-        yield worker_for(setup).answer(task, advance)
+        yield worker_for(here).answer(task, advance)
+
+
+def _on_device(setup: Setup, device: str, processes: int) -> Run:
+    """Return what answers tasks in a process that shares this machine with others."""
+    cores, told = share_of_cores(processes), "OMP_NUM_THREADS" in os.environ
+    workers = min(GPU_WORKERS, cores - 1) if device.startswith("cuda") else 0
+    own = replace(
+        setup,
+        device=device,
+        threads=cores if setup.threads is None and processes > 1 and not told else setup.threads,
+        tokenizer_workers=workers if setup.tokenizer_workers is None else setup.tokenizer_workers,
+    )
+    return Worker(own).answer
 
 
 class _RayWorker:

@@ -14,7 +14,10 @@ TokenizerWorkersOption = Annotated[
     int | None,
     typer.Option(help="Processes that tokenise, a model; by default five for a GPU and none for a CPU.", min=0, max=64),
 ]
-DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")]
+DeviceOption = Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda or cuda:N.")]
+DevicesOption = Annotated[
+    str, typer.Option(help="Where the model runs: auto, cpu, cuda, cuda:N, several (cuda:0,cuda:1) or cuda:all.")
+]
 
 
 def backfill(
@@ -28,9 +31,11 @@ def backfill(
     basis: Annotated[
         str, typer.Option(help="auto (the version's baseline, else new), new, or a sketch file to be comparable with.")
     ] = "auto",
-    device: DeviceOption = "auto",
+    device: DevicesOption = "auto",
     tokenizer_workers: TokenizerWorkersOption = None,
-    workers: Annotated[int, typer.Option(help="Ray actors, or Spark cores; 0: all there are.", min=0)] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Ray actors, Spark cores (0: all there are), or local processes.", min=0)
+    ] = 0,
     rows_per_shard: Annotated[int, typer.Option(help="Texts that are lost when a worker is.", min=1)] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of a new basis.", min=0)] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the shards that are done.")] = False,

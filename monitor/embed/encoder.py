@@ -137,6 +137,11 @@ class Encoder:
         """What makes vectors comparable: device class, arithmetic, backend, pooling and max length."""
         return f"{self._device.type}-{self._dtype}-{self._backend}-{self.pooling}-{self.max_length}"
 
+    @property
+    def token_budget(self) -> int:
+        """How many tokens go through the model at once: what fitted into memory so far."""
+        return self._runner.budget
+
     def encode(self, texts: _Texts, pairs: _Pairs = None) -> Encoded[HostVectors]:
         """Embed n texts (or pairs of texts); equal inputs are embedded once.
 

@@ -26,10 +26,15 @@ def quiet() -> None:
 def find_device(name: str) -> torch.device:
     """Return the device of a name; "auto" is the GPU where there is one. Raises EmbeddingError."""
     found = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    if found not in DEVICES:
-        raise EmbeddingError(f"device must be one of auto, {', '.join(DEVICES)}, got {name!r}")
-    if found == "cuda" and not torch.cuda.is_available():
-        raise EmbeddingError("device cuda was asked for, this machine has none")
+    kind, _, number = found.partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())) or found.endswith(":"):
+        raise EmbeddingError(f"device must be one of auto, {', '.join(DEVICES)} or cuda:N, got {name!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise EmbeddingError(f"device {found} was asked for, this machine has none")
+    if number and int(number) >= torch.cuda.device_count():
+        raise EmbeddingError(f"device {found} was asked for, this machine has {torch.cuda.device_count()} of them")
+    if kind == "cuda":
+        torch.cuda.set_device(int(number or 0))  # what names no device, such as pinned memory and caches, is its own
     return torch.device(found)
 
 

@@ -334,3 +334,18 @@ def test_sketches_are_compared_with_each_other_or_with_the_reference_they_hold(
         capsys.readouterr()
         assert driftwarden(monkeypatch, *files, *options) == 2
         assert said in capsys.readouterr().err
+
+
+def test_several_processes_write_what_one_writes(run: Callable[..., int], tmp_path: Path) -> None:
+    given = write(tmp_path / "a.parquet", 900)
+    cut = ("--device", "cpu", "--rows-per-shard", "150")
+    assert run(given, "one.sketch", *cut) == 0
+    assert run(given, "two.sketch", *cut, "--restart", "--workers", "2", "--tokenizer-workers", "0") == 0
+    assert Path("two.sketch").read_bytes() == Path("one.sketch").read_bytes()
+
+
+def test_devices_of_two_kinds_are_one_line(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write(tmp_path / "a.parquet", 200), "o.sketch", "--device", "cpu,cuda:0") == 2
+    assert "device must name devices of one kind" in capsys.readouterr().err
