@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 import structlog
 
 from monitor.errors import InputError, TryAgainLater
+from monitor.signals import interrupts_held
 
 ATTEMPTS = 2  # a task that ended so many processes is not given to another
 Run = Callable[[str], tuple[str, bytes]]
@@ -87,7 +87,8 @@ def _begin(start: Callable[[str, int], Run], device: str, processes: int) -> _Pr
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(start, device, processes, theirs))
-    process.start()
+    with interrupts_held():  # Ctrl-C is the main process's to answer
+        process.start()
     theirs.close()  # else its end would not be told when the process dies
     return _Process(device, process, ours)
 
@@ -121,7 +122,6 @@ def _end(running: Sequence[_Process]) -> None:
 
 
 def _serve(start: Callable[[str, int], Run], device: str, processes: int, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
     run: Run | None = None
     with contextlib.suppress(EOFError, OSError):  # the main process is gone, or wants no more
         while True:

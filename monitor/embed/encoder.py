@@ -113,9 +113,10 @@ class Encoder:
         if dtype == "int8" and states.name == "plain":
             raise EmbeddingError(f"{folder}: int8 needs a layout that the packed encoder knows; see the log")
         workers = default_workers(chosen.type) if tokenizer_workers is None else tokenizer_workers
+        size = int(config.vocab_size)
         encoder = cls(
             states,
-            PooledTokeniser(tokeniser, folder=folder, vocabulary_size=int(config.vocab_size), workers=workers),
+            PooledTokeniser(tokeniser, folder=folder, vocabulary_size=size, workers=workers) if workers else tokeniser,
             config=config,
             head=probabilities(model) if hasattr(model, "classifier") and int(config.num_labels) > 1 else None,
             device=chosen,

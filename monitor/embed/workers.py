@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ import structlog
 
 from monitor.embed.loading import load_tokenizer, quiet
 from monitor.embed.tokenising import Key, Tokeniser, Tokens
+from monitor.signals import interrupts_held
 
 GPU_WORKERS = 5  # 2.3 million tokens a second, at half a million a core
 LEAST_TEXTS = 1024  # fewer are tokenised here: a worker would cost more than it spares
@@ -55,7 +55,8 @@ class PooledTokeniser:
         size = max(LEAST_PART, -(-len(keys) // (self._workers * PARTS_PER_WORKER)))
         parts = [keys[start : start + size] for start in range(0, len(keys), size)]
         try:
-            coming = [self._started().submit(_tokenise, part, max_length) for part in parts]
+            with interrupts_held():  # Ctrl-C is the main process's to answer
+                coming = [self._started().submit(_tokenise, part, max_length) for part in parts]
             return unpacked([one.result() for one in coming])
         except (BrokenProcessPool, OSError) as error:
             log.warning("tokenizer_workers_lost", workers=self._workers, reason=str(error))
@@ -108,7 +109,6 @@ _opened: list[Tokeniser] = []  # this process's own, where it is a worker
 
 
 def _open(folder: str, vocabulary_size: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a worker is a core
     threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet()
