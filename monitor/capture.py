@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
 
@@ -128,11 +128,16 @@ def prepare_labels(
 ) -> Prepared[NewLabel]:
     """Check label events; nothing is written."""
     prepared: Prepared[NewLabel] = Prepared("labels", source, now, named=policy.models.keys())
+    before: Counter[tuple[str, str, str]] = Counter()
     for index, event in enumerate(events, start=first_index):
         read = read_label(event, policy=policy, now=now)
         if isinstance(read, Refusal):
             prepared.refused.append((index, _known_model(event, policy), read, event))
             continue
+        if not read.dated:  # two of one source: the later in the request is the newer
+            said = before[read.model, read.event_id, read.source]
+            before[read.model, read.event_id, read.source] += 1
+            read = replace(read, timestamp=read.timestamp + said * timedelta(microseconds=1))
         prepared.keep(index, read, event)
     return prepared
 
@@ -205,7 +210,8 @@ class _Tally:
         left_out = [row.model for (_, row, _), content in known if content is None]
         taken = [one for one, content in known if content not in (None, one[1].content_digest)]
         taken += [(batch.indexes[i], batch.rows[i], batch.payloads[i]) for i in outcome.conflicting]
-        refused = sorted([*batch.refused, *map(_conflict, taken)], key=lambda one: one[0])
+        conflict = _conflict if batch.kind == "predictions" else _label_conflict
+        refused = sorted([*batch.refused, *map(conflict, taken)], key=lambda one: one[0])
 
         duplicates = Counter(batch.rows[i].model for i in outcome.duplicates)
         conflicting = Counter(batch.rows[i].model for i in outcome.conflicting)
@@ -242,6 +248,14 @@ class _Tally:
 def _conflict(event: tuple[int, Any, Any]) -> Refused:
     index, row, payload = event
     return index, row.model, Refusal("id", f"{row.event_id!r:.100} is taken by an event with other content"), payload
+
+
+def _label_conflict(event: tuple[int, Any, Any]) -> Refused:
+    index, row, payload = event
+    reason = (
+        f"{row.source!r:.100} labelled {row.event_id!r:.100} otherwise at the same time, {row.timestamp.isoformat()}"
+    )
+    return index, row.model, Refusal("label", reason), payload
 
 
 def _payload(event: Any) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from monitor.policy import Policy
+from monitor.policy import DEFAULTS, Policy
 from monitor.store.types import NewLabel, NewPrediction
 
 MAX_TEXT_CHARACTERS = 1_000_000
+MAX_LABEL_CHARACTERS = 10_000
 SCORES_SUM_TOLERANCE = 0.01
 MAX_SCORES = 10_000
 DAY_SECONDS = 86_400
@@ -50,6 +51,12 @@ def _attribute(value: Any) -> Any:
 
 def _clean_names(value: Any) -> Any:
     return {_clean(name): one for name, one in value.items()} if isinstance(value, Mapping) else value
+
+
+def _as_label(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return json.dumps(_plain_json(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _as_name(value)
 
 
 def _plain_json(value: Any) -> Any:
@@ -123,9 +130,15 @@ class LabelEvent(_Event):
 
     id: Name = Field(description="id of the prediction")
     model: Name
-    label: Name
-    timestamp: AwareDatetime | None = Field(None, description="when it was labelled; now by default")
-    source: Name = Field("default", description="who labelled; one label per source counts")
+    label: Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS), BeforeValidator(_as_label)] = Field(
+        description="the class, or JSON where the task asks for it: a list of classes, spans, an answer"
+    )
+    timestamp: AwareDatetime | None = Field(
+        None,
+        description="when it was labelled: a label of another time is another version. Without it the time is now, and "
+        "the same label of the same source counts once",
+    )
+    source: Name = Field("default", description="who labelled: each source speaks with its newest label")
 
 
 class _PlainPrediction(_Event):
@@ -248,7 +261,8 @@ def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refus
     except ValidationError as error:
         return _refusal(error, event)
     at = found.timestamp or now
-    refused = _refuse_context(found.model, at, policy=policy, now=now)
+    classes = policy.models.get(found.model, DEFAULTS).labels.classes
+    refused = _refuse_context(found.model, at, policy=policy, now=now) or _refuse_class(event["label"], classes)
     if refused is not None:
         return refused
     return NewLabel(
@@ -259,7 +273,13 @@ def read_label(event: Any, *, policy: Policy, now: datetime) -> NewLabel | Refus
         source=found.source,
         received_at=now,
         content_digest=_digest(found.label.encode()),
+        dated=found.timestamp is not None,
     )
+
+
+def withdrawal(*, model: str, event_id: str, source: str, at: datetime, reference: str, now: datetime) -> NewLabel:
+    """Return the version by which a source takes its label back."""
+    return NewLabel(event_id, model, None, at, source, now, _digest(b""), reference=reference)
 
 
 def read_attributes(value: Any) -> dict[str, str] | Refusal:
@@ -312,6 +332,18 @@ def _refuse_context(model: str, timestamp: datetime, *, policy: Policy, now: dat
         return Refusal(
             "timestamp", f"{timestamp.isoformat()} is {-ahead / DAY_SECONDS:.1f} days old, retain_text_days is {days}"
         )
+    return None
+
+
+def _refuse_class(label: Any, classes: Sequence[str] | None) -> Refusal | None:
+    if classes is None or isinstance(label, dict):
+        return None
+    for one in label if isinstance(label, list) else [label]:
+        if str(_as_name(one)) not in classes:
+            shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+            return Refusal(
+                "label", clean_text(f"{one!r:.100} is none of the policy's {len(classes)} classes ({shown})")
+            )
     return None
 
 

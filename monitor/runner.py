@@ -264,8 +264,14 @@ class Runner(Results):
         now = self.clock.now()
         text_before = now - timedelta(days=self.policy.retention.retain_text_days)
         results_before = now - timedelta(days=self.policy.retention.retain_results_days)
+        unmatched_before = {
+            name: now - timedelta(days=one.labels.expire_unknown_days) for name, one in self.policy.models.items()
+        }
         changed: dict[str, int] = {}
-        for name, step in store.retention_steps(text_before=text_before, results_before=results_before).items():
+        steps = store.retention_steps(
+            text_before=text_before, results_before=results_before, unmatched_before=unmatched_before
+        )
+        for name, step in steps.items():
             with store.writing(self.engine) as session:
                 self._require_lease(session)
                 changed[name] = step(session)

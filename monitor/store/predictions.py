@@ -1,7 +1,7 @@
 """Predictions, labels, dead letters and their counts."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
 from typing import Any
@@ -11,10 +11,9 @@ from sqlalchemy import ColumnExpressionArgument, Connection, Engine, func, inser
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from monitor.store.tables import Counter, Label, Prediction, PredictionKey
+from monitor.store.tables import Counter, Prediction, PredictionKey
 from monitor.store.types import (
     InsertOutcome,
-    NewLabel,
     NewPrediction,
     StoredPrediction,
 )
@@ -25,7 +24,6 @@ PREDICTIONS = Prediction.metadata.tables[Prediction.__tablename__]  # Core: no u
 PARTITION_LOCK = 72657002
 PARTITIONS_PER_TRANSACTION = 16
 KEY_FIELDS = ("model", "event_id", "content_digest", "timestamp")
-LABEL_FIELDS = tuple(NewLabel.__dataclass_fields__)
 
 COLUMNS = (
     Prediction.id,
@@ -68,13 +66,16 @@ def insert_predictions(session: Session, rows: Sequence[NewPrediction]) -> Inser
     insert_each = _insert_postgresql if on_postgresql(session) else _insert_sqlite
     # in the order of the keys: two batches that share ids wait for each other and never deadlock
     fresh = insert_each(session, [rows[index] for _, index in sorted(first.items())])
-    return _outcome(session, PredictionKey, rows, first, fresh)
+    held = _kept_digests(session, [key for key in first if key not in fresh])
+    return outcome_of(
+        [(row.model, row.event_id) for row in rows], [row.content_digest for row in rows], fresh=fresh, held=held
+    )
 
 
 def _insert_postgresql(session: Session, rows: Sequence[NewPrediction]) -> set[tuple[str, ...]]:
     """Insert the rows whose id is free; return their ids."""
     keys = [{name: getattr(row, name) for name in KEY_FIELDS} for row in rows]
-    fresh = _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+    fresh = insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
     kept = [_columns(row) for row in rows if (row.model, row.event_id) in fresh]
     if kept:
         session.connection().execute(insert(PREDICTIONS), kept)
@@ -98,7 +99,7 @@ def _insert_sqlite(session: Session, rows: Sequence[NewPrediction]) -> set[tuple
     else:
         connection.exec_driver_sql("ROLLBACK TO new_keys")
         keys = [{name: getattr(row, name) for name in KEY_FIELDS} for row in rows]
-        fresh = _insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
+        fresh = insert_new(session, PredictionKey, keys, identity=("model", "event_id"))
         rows = [row for row in rows if (row.model, row.event_id) in fresh]
     if rows:
         _insert_rows(connection, _SQLITE_INSERT, [_sqlite_columns(row, times) for row in rows])
@@ -139,17 +140,7 @@ def kept_content(session: Session, ids: Sequence[tuple[str, str]]) -> dict[tuple
     return {(model, event_id): digest for model, event_id, digest in found}
 
 
-def insert_labels(session: Session, rows: Sequence[NewLabel]) -> InsertOutcome:
-    """Insert each (model, event, source) once; a second, unlike label of one source is a conflict."""
-    first: dict[tuple[str, ...], int] = {}
-    for index, row in enumerate(rows):
-        first.setdefault((row.model, row.event_id, row.source), index)
-    values = [{name: getattr(rows[index], name) for name in LABEL_FIELDS} for _, index in sorted(first.items())]
-    fresh = _insert_new(session, Label, values, identity=("model", "event_id", "source"))
-    return _outcome(session, Label, rows, first, fresh)
-
-
-def _insert_new(
+def insert_new(
     session: Session, table: Any, values: Sequence[dict[str, Any]], *, identity: tuple[str, ...]
 ) -> set[tuple[str, ...]]:
     """Insert the rows whose identity is free and return those identities: one short statement, whatever the number."""
@@ -208,34 +199,43 @@ def _for_sqlite(value: Any) -> Any:
     return value
 
 
-def _outcome(
-    session: Session, table: Any, rows: Sequence[Any], first: Mapping[Any, int], fresh: set[tuple[str, ...]]
+def outcome_of(
+    keys: Sequence[tuple[str, ...]],
+    digests: Sequence[str],
+    *,
+    fresh: Collection[tuple[str, ...]],
+    held: Mapping[Any, str],
 ) -> InsertOutcome:
-    by_source = table is Label
-    known: dict[tuple[str, ...], str] = {
-        key: rows[index].content_digest for key, index in first.items() if key in fresh
-    }
-    taken = [key for key in first if key not in fresh]
-    for start in range(0, len(taken), CHUNK):
-        part = taken[start : start + CHUNK]
-        columns = [table.model, table.event_id, *([table.source] if by_source else [])]
-        found = session.execute(
-            select(*columns, table.content_digest).where(
-                table.model.in_({key[0] for key in part}), table.event_id.in_({key[1] for key in part})
-            )
-        )
-        known.update({tuple(row[:-1]): row[-1] for row in found})
+    """Tell of a batch which rows were there already and which are at odds with what is.
+
+    keys, digests : identity and content of every row. fresh : the identities that went in. held : content by identity
+    of those that were there before.
+    """
+    first = {key: index for index, key in reversed(list(enumerate(keys)))}
+    known = {key: digests[first[key]] for key in fresh} | dict(held)
     accepted = 0
     duplicates, conflicting = [], []
-    for index, row in enumerate(rows):
-        key = (row.model, row.event_id, row.source) if by_source else (row.model, row.event_id)
+    for index, key in enumerate(keys):
         if key in fresh and first[key] == index:
             accepted += 1
-        elif known.get(key) == row.content_digest:
+        elif known.get(key) == digests[index]:
             duplicates.append(index)
         else:
             conflicting.append(index)
     return InsertOutcome(accepted, tuple(duplicates), tuple(conflicting))
+
+
+def _kept_digests(session: Session, keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    known: dict[tuple[str, ...], str] = {}
+    for start in range(0, len(keys), CHUNK):
+        part = keys[start : start + CHUNK]
+        found = session.execute(
+            select(PredictionKey.model, PredictionKey.event_id, PredictionKey.content_digest).where(
+                PredictionKey.model.in_({key[0] for key in part}), PredictionKey.event_id.in_({key[1] for key in part})
+            )
+        )
+        known.update({(row[0], row[1]): row[2] for row in found})
+    return known
 
 
 def _columns(row: NewPrediction) -> dict[str, Any]:

@@ -8,26 +8,43 @@ from typing import Any
 from sqlalchemy import CursorResult, delete, select, text
 from sqlalchemy.orm import Session
 
+from monitor.store.labels import expire_unmatched
 from monitor.store.predictions import on_postgresql, partition_name
-from monitor.store.tables import BackfillShard, DeadLetterRow, Label, Prediction, PredictionKey, Run, SketchRow
+from monitor.store.tables import (
+    BackfillShard,
+    DeadLetterRow,
+    Label,
+    LabelBatch,
+    Prediction,
+    PredictionKey,
+    QueuedText,
+    Run,
+    SketchRow,
+)
 
 
-def retention_steps(*, text_before: datetime, results_before: datetime) -> dict[str, Callable[[Session], int]]:
+def retention_steps(
+    *, text_before: datetime, results_before: datetime, unmatched_before: Mapping[str, datetime] | None = None
+) -> dict[str, Callable[[Session], int]]:
     """Return by table what drops, or strips, its rows and tells how many; each step is a transaction of its own.
 
     Texts, labels, dead letters and the parts of backfills go before one time, sketches and runs before another. A run
     outlives its texts: its payload keeps ids and scores. On PostgreSQL predictions go by whole days, last, since
     dropping a partition stops capture for a moment: those of the day that holds `text_before` stay until it is over.
+    Labels whose prediction never came go earlier still where `unmatched_before` names a time for their model.
     """
     rows = (
         ("prediction_keys", PredictionKey, PredictionKey.timestamp, text_before),
         ("labels", Label, Label.timestamp, text_before),
+        ("label_queue", QueuedText, QueuedText.timestamp, text_before),
+        ("label_batches", LabelBatch, LabelBatch.window_end, text_before),
         ("dead_letters", DeadLetterRow, DeadLetterRow.received_at, text_before),
         ("backfill_shards", BackfillShard, BackfillShard.finished_at, text_before),
         ("sketches", SketchRow, SketchRow.hour, results_before),
         ("runs", Run, Run.window_end, results_before),
     )
     return {
+        "labels_unmatched": partial(expire_unmatched, before=unmatched_before or {}, others_before=text_before),
         **{
             name: partial(_rows, statement=delete(table).where(column < before)) for name, table, column, before in rows
         },

@@ -129,18 +129,54 @@ class Prediction(Base):
 
 
 class Label(Base):
-    """The truth about a prediction, one row per source."""
+    """A version of the truth about a prediction: rows are added and never changed.
+
+    Without a label the source withdrew its own. A version with a time of its own is known by that time, one without by its label (`version_key`).
+    """
 
     __tablename__ = "labels"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     model: Mapped[str]
     event_id: Mapped[str]
     source: Mapped[str]
-    label: Mapped[str]
+    label: Mapped[str | None]
     timestamp: Mapped[datetime] = mapped_column(index=True)
-    received_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(index=True)
     content_digest: Mapped[str]
-    __table_args__ = (UniqueConstraint("model", "event_id", "source"),)
+    version_key: Mapped[str]
+    reference: Mapped[str | None] = mapped_column(
+        index=True
+    )  # what the source calls it, such as an annotation's number
+    __table_args__ = (UniqueConstraint("model", "event_id", "source", "version_key", name="uq_labels_version"),)
+
+
+class LabelBatch(Base):
+    """A draw of texts to be labelled, with every candidate's probability (`chances`: see monitor.labelling)."""
+
+    __tablename__ = "label_batches"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    model: Mapped[str]
+    version: Mapped[str]
+    window_start: Mapped[datetime]
+    window_end: Mapped[datetime] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    design: Mapped[dict[str, Any]]
+    chances: Mapped[bytes]
+
+
+class QueuedText(Base):
+    """A text drawn to be labelled, and the probability that the draws until now had of drawing it."""
+
+    __tablename__ = "label_queue"
+    model: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    prediction_id: Mapped[int] = mapped_column(BigInteger)
+    timestamp: Mapped[datetime] = mapped_column(index=True)  # of the prediction
+    reasons: Mapped[list[str]]
+    drawn_at_random: Mapped[bool]
+    probability: Mapped[float]
 
 
 class DeadLetterRow(Base):

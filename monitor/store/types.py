@@ -57,15 +57,118 @@ class StoredPrediction:
 
 @dataclass(frozen=True, slots=True)
 class NewLabel:
-    """The truth about a prediction, from one source."""
+    """A version of the truth about a prediction, from one source; without a label the source withdraws its own.
+
+    dated : whether the label came with a time; one that did not counts once, however often it is sent.
+    reference : what the source itself calls the label, by which it can be withdrawn.
+    """
 
     event_id: str
     model: str
-    label: str
+    label: str | None
     timestamp: datetime
     source: str
     received_at: datetime
     content_digest: str
+    dated: bool = True
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledAnswer:
+    """A sampled answer beside the label that counts.
+
+    answer : its class, or None where the answer is JSON without one, which `prediction` holds.
+    labelling_probability : of the draws that queued it to be labelled; None where no draw did and the label just came.
+    inclusion_probability : of being kept and, where a draw queued it, drawn; the product of the two.
+    labelled_at, received_at : when any source first labelled it, by the label's own time and by its arrival.
+    decided_at : the time of the label that counts. sources : how many sources have a label of it now.
+    """
+
+    id: int
+    event_id: str
+    timestamp: datetime
+    answer: str | None
+    prediction: Any
+    truth: str
+    confidence: float | None
+    scores: Mapping[str, float] | None
+    attributes: Mapping[str, str] | None
+    stage: str | None
+    representative: bool
+    sampling_probability: float
+    labelling_probability: float | None
+    drawn_at_random: bool | None
+    labelled_at: datetime
+    received_at: datetime
+    decided_at: datetime
+    sources: int
+
+    @property
+    def inclusion_probability(self) -> float:
+        """The probability that the pair is in the labelled sample."""
+        return self.sampling_probability * (1.0 if self.labelling_probability is None else self.labelling_probability)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDelay:
+    """How long a sampled answer waited for its first label; without one it still waits (censored)."""
+
+    timestamp: datetime
+    answer: str | None
+    confidence: float | None
+    sampling_probability: float
+    queued: bool
+    truth: str | None
+    labelled_at: datetime | None
+    received_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCohort:
+    """What was sampled of a window and how much of it is labelled.
+
+    traffic : how many events there were, sampled or not, estimated as the sum of 1 / inclusion probability.
+    """
+
+    sampled: int
+    labelled: int
+    queued: int
+    traffic: float
+    traffic_labelled: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewLabelBatch:
+    """A draw of texts to be labelled: from which window, by which design, and every candidate's probability."""
+
+    model: str
+    version: str
+    window_start: datetime
+    window_end: datetime
+    created_at: datetime
+    seed: int
+    design: Mapping[str, Any]
+    chances: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabelBatch(NewLabelBatch):
+    """A draw with its number."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A text drawn to be labelled; `probability` is that of all draws until now together."""
+
+    event_id: str
+    prediction_id: int
+    timestamp: datetime
+    reasons: Sequence[str]
+    drawn_at_random: bool
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
