@@ -1,12 +1,15 @@
 """`ingest`, `dead-letters`: events in from files, and the ones that were refused."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say
 from monitor.commands.opening import open_store
+
+if TYPE_CHECKING:
+    from monitor.capture import Kind
 
 
 def ingest(
@@ -20,6 +23,23 @@ def ingest(
 
     Example: driftwarden ingest day-1.jsonl day-2.parquet
     """
+    _take_in(files, kind="labels" if labels else "predictions", as_json=as_json)
+
+
+def labels(
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files of labels.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in labels: id, model, label, and if known timestamp and source (the annotator).
+
+    Every version is kept, and the policy says which counts. Malformed rows become dead letters with their reason.
+
+    Example: driftwarden labels review.csv
+    """
+    _take_in(files, kind="labels", as_json=as_json)
+
+
+def _take_in(files: list[Path], *, kind: "Kind", as_json: bool) -> None:
     from monitor.clock import SystemClock
     from monitor.ingest import ingest_files
 
@@ -31,7 +51,7 @@ def ingest(
             engine=engine,
             policy=policy,
             clock=SystemClock(),
-            kind="labels" if labels else "predictions",
+            kind=kind,
             progress=advance,
         )
     answer = {
@@ -84,4 +104,5 @@ def dead_letters(
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
     app.command()(ingest)
+    app.command()(labels)
     app.command("dead-letters")(dead_letters)

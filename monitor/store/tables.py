@@ -131,7 +131,8 @@ class Prediction(Base):
 class Label(Base):
     """A version of the truth about a prediction: rows are added and never changed.
 
-    Without a label the source withdrew its own. A version with a time of its own is known by that time, one without by its label (`version_key`).
+    Without a label the source withdrew its own. A version with a time of its own is known by that time, one without by
+    its label (`version_key`).
     """
 
     __tablename__ = "labels"
