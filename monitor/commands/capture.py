@@ -30,9 +30,9 @@ def labels(
     files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files of labels.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in labels: id, model, label, and if known timestamp and source (the annotator).
+    """Take in labels from files.
 
-    Every version is kept, and the policy says which counts. Malformed rows become dead letters with their reason.
+    A row has id, model, label, and where known timestamp and source (the annotator). Every version is kept, and the policy says which counts. Malformed rows become dead letters with their reason.
 
     Example: driftwarden labels review.csv
     """
