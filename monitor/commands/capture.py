@@ -32,7 +32,8 @@ def labels(
 ) -> None:
     """Take in labels from files.
 
-    A row has id, model, label, and where known timestamp and source (the annotator). Every version is kept, and the policy says which counts. Malformed rows become dead letters with their reason.
+    A row has id, model, label, and where known timestamp and source (the annotator). Every version is kept, and the
+    policy says which counts. Malformed rows become dead letters with their reason.
 
     Example: driftwarden labels review.csv
     """
