@@ -13,7 +13,7 @@ from monitor.bias.rows import AuditRows, choose_positive, intersect, require_bou
 from monitor.clock import Window
 from monitor.errors import InputError, TooLittleData
 from monitor.ingest import read_records
-from monitor.policy import BiasPolicy
+from monitor.policy import DEFAULTS, BiasPolicy
 from monitor.results import Results
 
 Join = Mapping[str, Mapping[str, Any]]
@@ -45,11 +45,14 @@ def collect_rows(
     groups: Sequence[str],
     positive: str | None,
     join: Join,
+    counts: store.Counts,
 ) -> AuditRows:
     """Return a window's sampled answers as columns to audit. Raises TooLittleData for a window without any."""
     rows = AuditRows({group: [] for group in groups})
     with Session(results.engine) as session:
-        cohort = store.quality_cohort(session, model=name, version=version, start=window.start, end=window.end)
+        cohort = store.quality_cohort(
+            session, model=name, version=version, start=window.start, end=window.end, counts=counts
+        )
     for row in cohort:
         if row.label is None:
             continue
@@ -79,7 +82,16 @@ def audit_window(
     join: Join | None = None,
 ) -> Audited:
     """Audit a window by a policy; `look` counts the audits of this version, so that all of them together keep alpha."""
-    rows = collect_rows(results, name, version, window, groups=policy.groups, positive=policy.positive, join=join or {})
+    rows = collect_rows(
+        results,
+        name,
+        version,
+        window,
+        groups=policy.groups,
+        positive=policy.positive,
+        join=join or {},
+        counts=results.policy.models.get(name, DEFAULTS).labels.counts,
+    )
     if policy.intersections:
         intersect(rows)
     require_bounded(rows)

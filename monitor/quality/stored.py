@@ -63,9 +63,17 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
     history = Window(window.end - timedelta(days=policy.quality.restate_days), window.end)
     with Session(results.engine) as session:
         mark = store.label_mark(session, model=name, version=version, start=window.start, end=window.end)
-        rows = store.quality_cohort(session, model=name, version=version, start=window.start, end=window.end)
+        rows = store.quality_cohort(
+            session, model=name, version=version, start=window.start, end=window.end, counts=policy.labels.counts
+        )
         before = store.quality_cohort(
-            session, model=name, version=version, start=history.start, end=history.end, labelled=True
+            session,
+            model=name,
+            version=version,
+            start=history.start,
+            end=history.end,
+            counts=policy.labels.counts,
+            labelled=True,
         )
         baseline = store.latest_baseline(session, model=name, version=version)
     cohort, warnings = read_rows(rows, task)

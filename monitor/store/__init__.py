@@ -12,6 +12,7 @@ from monitor.store.engine import (
     writing,
 )
 from monitor.store.labelled import (
+    Counts,
     label_cohort,
     label_delays,
     labelled_answers,
@@ -97,6 +98,7 @@ from monitor.store.types import (
 __all__ = [
     "BadDatabase",
     "CohortRow",
+    "Counts",
     "DeadLetter",
     "FinishedShard",
     "InsertOutcome",

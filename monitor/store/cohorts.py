@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from monitor.store.labelled import Counts, same_row, sampled_in, truths_of
 from monitor.store.tables import Label, Prediction
 
 
@@ -38,21 +39,21 @@ class LabelMark:
 
 
 def quality_cohort(
-    session: Session, *, model: str, version: str, start: datetime, end: datetime, labelled: bool = False
+    session: Session,
+    *,
+    model: str,
+    version: str,
+    start: datetime,
+    end: datetime,
+    counts: Counts = "newest",
+    labelled: bool = False,
 ) -> list[CohortRow]:
     """Return what was sampled in [start, end): the labelled first, in the order their labels arrived.
 
-    `labelled` leaves out the others.
+    counts : which of an event's labels is its truth, see `labelled_sample`; `labelled` leaves out the others.
     """
-    newest = func.row_number().over(
-        partition_by=(Label.model, Label.event_id), order_by=(Label.timestamp.desc(), Label.id.desc())
-    )
-    first = func.min(Label.received_at).over(partition_by=(Label.model, Label.event_id))
-    labels = (
-        select(Label.id, Label.model, Label.event_id, Label.label, first.label("first"), newest.label("place"))
-        .where(Label.model == model)
-        .subquery()
-    )
+    window = sampled_in(model=model, version=version, start=start, end=end)
+    truths = truths_of(window, counts=counts, known_by=None)
     found = session.execute(
         select(
             Prediction.event_id,
@@ -64,15 +65,12 @@ def quality_cohort(
             Prediction.inclusion_probability,
             Prediction.attributes,
             Prediction.timestamp,
-            labels.c.label,
-            labels.c.first,
+            truths.c.truth,
+            truths.c.received_at,
         )
-        .outerjoin(
-            labels,
-            and_(labels.c.model == Prediction.model, labels.c.event_id == Prediction.event_id, labels.c.place == 1),
-        )
-        .where(*_sampled(model, version, start, end), *((labels.c.id.is_not(None),) if labelled else ()))
-        .order_by(labels.c.id.is_(None), labels.c.id, Prediction.id)
+        .join(truths, and_(same_row(truths), truths.c.place == 1), isouter=not labelled)
+        .where(*window)
+        .order_by(truths.c.received_at.is_(None), truths.c.received_at, Prediction.id)
     )
     return [CohortRow(*row) for row in found]
 
@@ -83,31 +81,6 @@ def label_mark(session: Session, *, model: str, version: str, start: datetime, e
         select(func.count(Prediction.id.distinct()), func.count(Label.id), func.coalesce(func.max(Label.id), 0))
         .select_from(Prediction)
         .outerjoin(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
-        .where(*_sampled(model, version, start, end))
+        .where(*sampled_in(model=model, version=version, start=start, end=end))
     ).one()
     return LabelMark(int(row[0]), int(row[1]), int(row[2]))
-
-
-def restated_times(session: Session, *, model: str, version: str, since: datetime) -> list[datetime]:
-    """Return the times of those predictions whose label arrived since, or which themselves did after their label."""
-    found = session.scalars(
-        select(Prediction.timestamp)
-        .join(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
-        .where(
-            Prediction.model == model,
-            Prediction.version == version,
-            or_(Label.received_at >= since, Prediction.received_at >= since),
-        )
-        .distinct()
-        .order_by(Prediction.timestamp)
-    )
-    return list(found)
-
-
-def _sampled(model: str, version: str, start: datetime, end: datetime) -> tuple[Any, ...]:
-    return (
-        Prediction.model == model,
-        Prediction.version == version,
-        Prediction.timestamp >= start,
-        Prediction.timestamp < end,
-    )

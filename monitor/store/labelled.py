@@ -40,7 +40,7 @@ def labelled_sample(
     sources give; of labels that as many give, the one given last counts, since leaving ties out would favour easy
     texts. Labels that arrived after `known_by` are as if they had not come.
     """
-    truths = _truths(sampled_in(model=model, version=version, start=start, end=end), counts=counts, known_by=known_by)
+    truths = truths_of(sampled_in(model=model, version=version, start=start, end=end), counts=counts, known_by=known_by)
     found = session.execute(
         select(
             Prediction.id,
@@ -62,7 +62,7 @@ def labelled_sample(
             truths.c.decided_at,
             truths.c.sources,
         )
-        .join(truths, _same_row(truths))
+        .join(truths, same_row(truths))
         .outerjoin(QueuedText, _same_event())
         .where(truths.c.place == 1)
         .order_by(truths.c.decided_at, Prediction.id)
@@ -91,7 +91,7 @@ def label_delays(
 ) -> list[LabelDelay]:
     """Return of everything sampled in [start, end) how long it waited for a label, in the order of the predictions."""
     window = sampled_in(model=model, version=version, start=start, end=end)
-    truths = _truths(window, counts=counts, known_by=None)
+    truths = truths_of(window, counts=counts, known_by=None)
     found = session.execute(
         select(
             Prediction.timestamp,
@@ -103,7 +103,7 @@ def label_delays(
             truths.c.labelled_at,
             truths.c.received_at,
         )
-        .outerjoin(truths, and_(_same_row(truths), truths.c.place == 1))
+        .outerjoin(truths, and_(same_row(truths), truths.c.place == 1))
         .outerjoin(QueuedText, _same_event())
         .where(*window)
         .order_by(Prediction.timestamp, Prediction.id)
@@ -178,7 +178,8 @@ def _same_event() -> ColumnExpressionArgument[bool]:
     return and_(QueuedText.model == Prediction.model, QueuedText.event_id == Prediction.event_id)
 
 
-def _same_row(truths: Subquery) -> ColumnExpressionArgument[bool]:
+def same_row(truths: Subquery) -> ColumnExpressionArgument[bool]:
+    """Join `truths_of` to its predictions."""
     # with the time: on PostgreSQL a row is found by its partition and id
     return and_(truths.c.id == Prediction.id, truths.c.at_row == Prediction.timestamp)
 
@@ -209,7 +210,7 @@ def _current_labels(window: Conditions, *, known_by: datetime | None) -> Subquer
     )
 
 
-def _truths(window: Conditions, *, counts: Counts, known_by: datetime | None) -> Subquery:
+def truths_of(window: Conditions, *, counts: Counts, known_by: datetime | None) -> Subquery:
     """Rank the labels of every event that stand: the one that counts has place 1."""
     current = _current_labels(window, known_by=known_by)
     votes = (
