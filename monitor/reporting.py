@@ -18,15 +18,15 @@ from monitor.clock import Window, floor_to
 from monitor.errors import DriftwardenError
 from monitor.files import write_whole
 from monitor.jobs.variation import USUAL
+from monitor.measured import audit_shown, measured_window
 from monitor.policy import DEFAULTS, DriftPolicy
 from monitor.results import Loaded, Results
-from monitor.runner import JOB_DRIFT, JOB_QUALITY, JOB_REPORT, OK, Runner
+from monitor.runner import JOB_BIAS, JOB_DRIFT, JOB_QUALITY, JOB_REPORT, OK, Runner
 from reports.model import (
     Cost,
     Counts,
     DetectorRow,
     DriftedSegment,
-    MeasuredWindow,
     MixRow,
     MovedCell,
     Opinion,
@@ -57,6 +57,7 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         totals = store.sketch_totals(session, start=window.start, end=window.end).get((name, version))
         mix = store.prediction_mix(session, model=name, version=version, start=window.start, end=window.end)
         measured = store.runs(session, job=JOB_QUALITY, model=name, version=version, start=window.start, end=window.end)
+        audits = store.runs(session, job=JOB_BIAS, model=name, version=version, start=window.start, end=window.end)
         told = _run_to_show(runs, detectors)
         shown = window if told is None else Window(told.window_start, told.window_end)
         current = _sketch(session, loaded, shown)
@@ -74,24 +75,9 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         provenance=_provenance(results, loaded, runs),
         promise=_promise(runs, policy),
         segments=() if told is None else tuple(DriftedSegment(**one) for one in told.payload.get("segments", [])),
-        quality=tuple(_measured(run) for run in measured if run.status == OK),
+        quality=tuple(measured_window(run) for run in measured if run.status == OK),
+        audit=next((audit_shown(run) for run in audits if run.status == OK), None),
         degraded=next((run.payload["degradation"]["degraded"] for run in measured if run.status == OK), None),
-    )
-
-
-def _measured(run: store.StoredRun) -> MeasuredWindow:
-    """Return the first measure, which is the task's main one."""
-    first = run.payload["metrics"][0]
-    return MeasuredWindow(
-        start=run.window_start,
-        end=run.window_end,
-        metric=first["name"],
-        value=first["value"],
-        low=first["low"],
-        high=first["high"],
-        n=first["n"],
-        maturity=run.payload["maturity"],
-        restated=int((run.payload["restated_from"] or {}).get("times", 0)),
     )
 
 

@@ -178,6 +178,41 @@ class MeasuredWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedGroup:
+    """One rate of one group beside the reference group's; value None where no row is of this kind.
+
+    difference is group minus reference in [-1, 1]; needed counts the rows that would tell, None where it is known.
+    """
+
+    attribute: str
+    group: str
+    reference: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    difference: float | None
+    verdict: str
+    needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditShown:
+    """The latest bias audit of answers in [start, end)."""
+
+    start: datetime
+    end: datetime
+    verdict: str
+    n: int
+    labelled: int
+    groups: tuple[AuditedGroup, ...]
+
+    def __post_init__(self) -> None:
+        _require_utc("AuditShown", start=self.start, end=self.end)
+
+
+@dataclass(frozen=True, slots=True)
 class ReportInput:
     """Everything one report shows of one model version over [window_start, window_end).
 
@@ -203,6 +238,7 @@ class ReportInput:
     promise: str = ""
     quality: tuple[MeasuredWindow, ...] = ()
     degraded: bool | None = None
+    audit: AuditShown | None = None
 
     def __post_init__(self) -> None:
         _require_utc(

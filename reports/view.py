@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reports.bias import BiasView, bias_view
 from reports.explained import MEANING, explained, opinion_text
 from reports.model import Counts, DetectorRow, DriftedSegment, MovedCell, ReportInput, WindowVerdict
 from reports.plots import detector_names, detector_plots, mix_plot, projection_plot, verdicts_plot
@@ -108,6 +109,7 @@ class ReportView:
     overview_href: str | None
     segments: tuple[SegmentView, ...]
     quality: QualityView | None
+    bias: BiasView | None
 
 
 def report_view(report: ReportInput) -> ReportView:
@@ -137,6 +139,7 @@ def report_view(report: ReportInput) -> ReportView:
         overview_href=report.overview_href,
         segments=tuple(_segment(one) for one in report.segments),
         quality=quality_view(report.quality, degraded=report.degraded),
+        bias=bias_view(report.audit),
     )
 
 

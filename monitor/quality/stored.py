@@ -76,6 +76,7 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
             labelled=True,
         )
         baseline = store.latest_baseline(session, model=name, version=version)
+        drifted = _drifted(session, name, version, window)
     cohort, warnings = read_rows(rows, task)
     past = read_rows(before, task)[0]
     corrected = lag_corrected(
@@ -92,7 +93,7 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
     known = None if baseline is None else KnownOutcomes.from_summary(baseline.summary)
     return Assessment(
         answer=measure(cohort, task, asked, warnings=warnings),
-        estimated=_estimated(known, cohort, alpha=policy.quality.alpha),
+        estimated=_estimated(known, cohort, alpha=policy.quality.alpha, drifted=drifted),
         prediction_powered=_powered(cohort, task, alpha=policy.quality.alpha),
         lag_corrected=_measure_as_json(corrected),
         degradation=_degradation(known, past, policy),
@@ -144,12 +145,21 @@ def _measure_as_json(one: Measure) -> dict[str, Any]:
     return estimate_as_json(one)
 
 
-def _estimated(known: KnownOutcomes | None, cohort: Cohort, *, alpha: float) -> dict[str, Any]:
+def _drifted(session: Session, name: str, version: str, window: Window) -> bool | None:
+    """Return whether any judged window of texts within this one drifted, None where none was judged."""
+    runs = store.runs(session, job="drift", model=name, version=version, start=window.start, end=window.end)
+    judged = [run.drift for run in runs if run.drift is not None]
+    return any(judged) if judged else None
+
+
+def _estimated(
+    known: KnownOutcomes | None, cohort: Cohort, *, alpha: float, drifted: bool | None = None
+) -> dict[str, Any]:
     """Return the accuracy that the scores promise, with whether to believe it."""
     if known is None or not known.scores.size:
         return {"value": None, "reason": "the version has no baseline with labels and scores", "reliable": False}
     confidences = _confidences([*cohort.labelled, *cohort.unlabelled])
-    found = estimated_accuracy(known.scores[:, 0], known.scores[:, 1], confidences, alpha=alpha)
+    found = estimated_accuracy(known.scores[:, 0], known.scores[:, 1], confidences, alpha=alpha, inputs_drifted=drifted)
     return {"reason": found.reason, **_measure_as_json(found.estimate), "reliable": found.reliable}
 
 

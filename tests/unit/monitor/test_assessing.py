@@ -235,3 +235,18 @@ def test_late_labels_of_an_old_window_reach_the_verdict_of_the_newest(engine: En
     assert newest.payload["restated_from"] is None
     assert families(engine)["driftwarden_accuracy_degraded"].samples[0].value == 1.0
     assert at(runner, 5.1) == []
+
+
+@pytest.mark.parametrize(("drift", "reliable"), [(None, True), (False, True), (True, False)])
+def test_scores_of_a_window_that_drifted_promise_nothing(
+    engine: Engine, runner: Runner, drift: bool | None, reliable: bool
+) -> None:
+    baseline(engine)
+    predict(engine, 400, hour=0)
+    window = Window(BEGIN, BEGIN + HOUR)
+    if drift is not None:
+        runner.record_restated("drift", "intents", "1", window, started=BEGIN, status="ok", drift=drift)
+    (run,) = at(runner, 1.5)
+    told = run.payload["estimated_accuracy"]
+    assert told["reliable"] is reliable
+    assert ("drift" in told["reason"]) is not reliable

@@ -13,6 +13,7 @@ from monitor.auditing import audit_due
 from monitor.bias.stored import audit_window, read_join
 from monitor.clock import ReplayedClock, Window
 from monitor.errors import InputError
+from monitor.measured import audit_shown
 from monitor.metrics import ResultsCollector
 from monitor.policy import BiasPolicy, ModelPolicy, Policy
 from monitor.runner import Runner
@@ -155,3 +156,13 @@ def test_a_positive_label_that_never_occurs_is_a_failed_run_and_is_tried_again(e
     assert run.status == "failed"
     assert "the positive label 'nope' never occurs" in (run.error or "")
     assert len(at(runner, 3.1)) == 1
+
+
+def test_the_report_shows_what_the_audit_compared(engine: Engine, runner: Runner) -> None:
+    predict(engine, hour=0, rates={"north": 0.5, "south": 0.2})
+    (run,) = at(runner, 3)
+    shown = audit_shown(run)
+    south = next(one for one in shown.groups if one.metric == "selection_rate")
+    assert (south.group, south.reference, south.verdict) == ("south", "north", "disparity")
+    assert south.difference == pytest.approx(-0.3)
+    assert (shown.n, shown.labelled) == (800, 400)
