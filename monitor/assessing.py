@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
 from monitor.errors import DriftwardenError
 from monitor.quality.stored import assess
-from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
+from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, LeadershipLost, Runner, window_seed
 
 REACH_BACK = timedelta(days=1)
 
@@ -88,7 +89,8 @@ def _seen(run: store.StoredRun) -> store.LabelMark | None:
 
 def _assess(runner: Runner, name: str, version: str, window: Window, before: store.StoredRun | None) -> store.StoredRun:
     started = runner.clock.now()
-    payload: dict[str, Any] = assess(runner, name, version, window).as_json()
+    rng = np.random.default_rng(window_seed(JOB_QUALITY, name, version, window))
+    payload: dict[str, Any] = assess(runner, name, version, window, rng=rng).as_json()
     payload["restated_from"] = _restated_from(before, payload)
     return runner.record_restated(
         JOB_QUALITY,

@@ -80,6 +80,8 @@ def quality(
 
 
 def _of_store(model: str, window: str, *, every: bool) -> dict[str, Any]:
+    import numpy as np
+
     from monitor.clock import SystemClock, Window
     from monitor.quality.stored import assess
     from monitor.results import Results
@@ -96,7 +98,9 @@ def _of_store(model: str, window: str, *, every: bool) -> dict[str, Any]:
     )
     now = results.clock.now()
     looks: Looks = "every" if every else "single"
-    assessed = assess(results, reference.name, version, Window(now - span, now), looks=looks)
+    assessed = assess(
+        results, reference.name, version, Window(now - span, now), rng=np.random.default_rng(0), looks=looks
+    )
     return {"model": reference.name, "version": version, **assessed.as_json()}
 
 
@@ -175,6 +179,7 @@ def _print_beside(console: Any, answer: dict[str, Any]) -> None:
         ("prediction_powered_accuracy", "accuracy with the scores' help"),
         ("lag_corrected_accuracy", "accuracy with the lag of labels undone"),
         ("estimated_accuracy", "accuracy that scores promise"),
+        ("annotator_agreement", "agreement of annotators (Krippendorff's alpha)"),
     ):
         one = answer.get(key)
         if one is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
+from detectors.agreement import annotator_agreement
 from detectors.checks import FloatArray
 from detectors.degradation import degradation_rule, start_degradation, update_degradation
 from detectors.estimated_accuracy import estimated_accuracy
@@ -36,6 +37,7 @@ class Assessment:
     prediction_powered: dict[str, Any]
     lag_corrected: dict[str, Any]
     degradation: dict[str, Any]
+    agreement: dict[str, Any]
     labels: store.LabelMark
 
     def as_json(self) -> dict[str, Any]:
@@ -47,11 +49,20 @@ class Assessment:
             "prediction_powered_accuracy": self.prediction_powered,
             "lag_corrected_accuracy": self.lag_corrected,
             "degradation": self.degradation,
+            "annotator_agreement": self.agreement,
             "label_mark": mark,
         }
 
 
-def assess(results: Results, name: str, version: str, window: Window, *, looks: Looks = "every") -> Assessment:
+def assess(
+    results: Results,
+    name: str,
+    version: str,
+    window: Window,
+    *,
+    rng: np.random.Generator,
+    looks: Looks = "every",
+) -> Assessment:
     """Measure a window by what is labelled now; it writes nothing.
 
     Degradation is judged over the labels of all windows until this one ends, as far back as the policy restates.
@@ -77,6 +88,7 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
         )
         baseline = store.latest_baseline(session, model=name, version=version)
         drifted = _drifted(session, name, version, window)
+        said = store.source_labels(session, model=name, version=version, start=window.start, end=window.end)
     cohort, warnings = read_rows(rows, task)
     past = read_rows(before, task)[0]
     corrected = lag_corrected(
@@ -97,6 +109,7 @@ def assess(results: Results, name: str, version: str, window: Window, *, looks: 
         prediction_powered=_powered(cohort, task, alpha=policy.quality.alpha),
         lag_corrected=_measure_as_json(corrected),
         degradation=_degradation(known, past, policy),
+        agreement=_measure_as_json(annotator_agreement(said, rng=rng, alpha=policy.quality.alpha)),
         labels=mark,
     )
 

@@ -211,13 +211,13 @@ def test_a_lag_that_depends_on_errors_is_undone(engine: Engine) -> None:
         store.insert_labels(session, sorted(labels, key=lambda one: one.received_at))
     runner = Runner(engine=engine, policy=policy, models=NoModels(), clock=ReplayedClock(now), code_version="test")
     yesterday = Window(now - 36 * HOUR, now - 12 * HOUR)
-    found = assess(runner, "intents", "1", yesterday).as_json()
+    found = assess(runner, "intents", "1", yesterday, rng=np.random.default_rng(0)).as_json()
     naive = next(one for one in found["metrics"] if one["name"] == "accuracy")["value"]
     corrected = found["lag_corrected_accuracy"]
     assert naive > 0.84
     assert corrected["value"] < naive - 0.03
     assert corrected["low"] < 0.8 < corrected["high"]
-    young = assess(runner, "intents", "1", Window(now - 4 * HOUR, now)).as_json()
+    young = assess(runner, "intents", "1", Window(now - 4 * HOUR, now), rng=np.random.default_rng(0)).as_json()
     assert young["lag_corrected_accuracy"]["value"] is None
     assert "correct for no lag (stratum" in young["warnings"][-1]
 
@@ -250,3 +250,14 @@ def test_scores_of_a_window_that_drifted_promise_nothing(
     told = run.payload["estimated_accuracy"]
     assert told["reliable"] is reliable
     assert ("drift" in told["reason"]) is not reliable
+
+
+def test_annotators_who_disagree_are_told_of(engine: Engine, runner: Runner) -> None:
+    predict(engine, 100, hour=0)
+    label(engine, ["pay", "login"] * 30, hour=0, source="a")
+    label(engine, ["pay", "pay"] * 10 + ["pay", "login"] * 20, hour=0, source="b")
+    (run,) = at(runner, 1.5)
+    told = run.payload["annotator_agreement"]
+    assert 0.4 < told["value"] < 0.9
+    assert told["low"] < told["value"] < told["high"]
+    assert told["n"] == 60
