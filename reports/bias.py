@@ -6,6 +6,7 @@ from reports.model import AuditedGroup, AuditShown
 from reports.wording import when
 
 SHOWN = 60
+RATES = {"tpr": "true positive rate", "fpr": "false positive rate", "fnr": "false negative rate"}
 ORDER = {"disparity": 0, "insufficient evidence": 1}
 
 
@@ -50,7 +51,7 @@ def _row(one: AuditedGroup) -> GroupView:
     return GroupView(
         attribute=one.attribute,
         group=one.group,
-        metric=one.metric.replace("_", " "),
+        metric=RATES.get(one.metric, one.metric.replace("_", " ")),
         value=f"{one.value:.3f}" if known else "–",
         interval=f"{one.low:.3f} to {one.high:.3f}" if known else "–",
         n=f"{one.n:,}",
