@@ -107,17 +107,13 @@ def update_anytime(state: AnytimeState, p: float) -> AnytimeState:
 
 def anytime_step(log_capitals: FloatArray, score: FloatArray | float, *, windows: int) -> FloatArray:
     """Return log capitals (..., 4) after window number `windows` of score (...), the next window's share added."""
-    return capital_step(log_capitals, log_bets(np.asarray(score)), steps=windows)
-
-
-def capital_step(log_capitals: FloatArray, log_bets: FloatArray, *, steps: int) -> FloatArray:
-    """Return log capitals (..., b) after step number `steps` of log bets (..., b), the next step's share added."""
-    return np.asarray(np.logaddexp(log_capitals + log_bets, -np.log((steps + 1.0) * (steps + 2.0))))
+    share = -np.log((windows + 1.0) * (windows + 2.0))
+    return np.asarray(np.logaddexp(log_capitals + log_bets(np.asarray(score)), share))
 
 
 def log_e_value(log_capitals: FloatArray, *, windows: int) -> FloatArray:
-    """Return the log of the whole capital (...): the mean of the bets (..., b) and what has not started betting."""
-    betting = np.logaddexp.reduce(log_capitals, axis=-1) - np.log(log_capitals.shape[-1])
+    """Return the log of the whole capital (...): the mean of the bets (..., 4) and what has not started betting."""
+    betting = np.logaddexp.reduce(log_capitals, axis=-1) - np.log(len(BETS))
     return np.asarray(np.logaddexp(betting, -np.log(windows + 2.0)))
 
 

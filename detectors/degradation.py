@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detectors.calibration import capital_step, log_e_value
 from detectors.checks import FloatArray, probability, vector
 from detectors.confidence import exact_interval, relative_weights
 from detectors.errors import DetectorInputError
 
-ODDS = (1.5, 2.5, 5.0, 10.0)  # of the error ratio against the limit's; docs/math/quality.md measures the delays
+ODDS = (1.25, 1.6, 2.5, 5.0, 10.0)  # of the error ratio against the limit's; docs/math/quality.md measures the delays
 HIGHEST_LIMIT = 0.99
+CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def start_degradation() -> DegradationState:
 
 
 def _turned(*, is_open: bool, incidents: int, labels: int) -> DegradationState:
-    return DegradationState(is_open, incidents, labels, 0, (float(np.log(0.5)),) * len(ODDS), 0.0)
+    return DegradationState(is_open, incidents, labels, 0, (float(np.log(1 - _waiting(1))),) * len(ODDS), 0.0)
 
 
 def update_degradation(
@@ -112,23 +112,47 @@ def update_degradation(
         inclusion_probability,
         least_inclusion_probability=rule.least_inclusion_probability if weighed else None,
     )
-    rising, falling = _log_bets(observed, stakes, limit=rule.limit)
-    turns = []
-    for at in range(observed.size):
-        state = _looked(state, falling[at] if state.open else rising[at])
+    turns: list[Turn] = []
+    before, done = state.labels, 0
+    while done < observed.size:
+        part = slice(done, done + CHUNK)
+        log_bets = _log_bets(observed[part], stakes[part], limit=rule.limit, higher=not state.open)
+        state = _looked(state, log_bets, log_threshold=_log_threshold(state, rule))
+        done = state.labels - before
         if state.log_e_value >= _log_threshold(state, rule):
             opens = not state.open
             incidents = state.incidents + opens
-            turns.append(Turn(incidents, opens, at))
+            turns.append(Turn(incidents, opens, done - 1))
             state = _turned(is_open=opens, incidents=incidents, labels=state.labels)
     return state, tuple(turns)
 
 
-def _looked(state: DegradationState, bets: FloatArray) -> DegradationState:
-    looked = state.looked + 1
-    capitals = capital_step(np.array(state.log_capitals), bets, steps=looked)
-    log_e = float(log_e_value(capitals, windows=looked))
-    return DegradationState(state.open, state.incidents, state.labels + 1, looked, tuple(capitals.tolist()), log_e)
+def _looked(state: DegradationState, log_bets: FloatArray, *, log_threshold: float) -> DegradationState:
+    """Return the state after the bets (n, 5) up to and with the first at which the capital reaches its threshold.
+
+    Capital after a look is all bets since times what there was, and each later share times the bets since it began.
+    """
+    looks = state.looked + np.arange(1, len(log_bets) + 1)
+    shares = np.log(_waiting(looks) - _waiting(looks + 1))[:, None]
+    together = np.cumsum(log_bets, axis=0)
+    started = np.concatenate([np.array(state.log_capitals)[None], shares - together])
+    capitals = together + np.logaddexp.accumulate(started, axis=0)[1:]
+    betting = np.logaddexp.reduce(capitals, axis=1) - np.log(len(ODDS))
+    log_e = np.logaddexp(betting, np.log(_waiting(looks + 1)))
+    reached = np.flatnonzero(log_e >= log_threshold)
+    last = int(reached[0]) if reached.size else len(looks) - 1
+    labels = state.labels + last + 1
+    return DegradationState(
+        state.open, state.incidents, labels, int(looks[last]), tuple(capitals[last].tolist()), float(log_e[last])
+    )
+
+
+def _waiting(looks: npt.ArrayLike) -> FloatArray:
+    """Return the share of the capital that does not bet before look number `looks` + 1.
+
+    It falls so slowly that a change after many labels is not much harder to see than an early one.
+    """
+    return np.asarray(1 / (1 + np.log1p(looks)))
 
 
 def _log_threshold(state: DegradationState, rule: DegradationRule) -> float:
@@ -138,15 +162,11 @@ def _log_threshold(state: DegradationState, rule: DegradationRule) -> float:
     return float(np.log(2 * k * (k + 1) / rule.alpha))
 
 
-def _log_bets(observed: FloatArray, stakes: FloatArray, *, limit: float) -> tuple[FloatArray, FloatArray]:
-    """Return the log of each bet, (n, 4) on a higher and (n, 4) on a lower error ratio, of mean <= 1 at the limit.
+def _log_bets(observed: FloatArray, stakes: FloatArray, *, limit: float, higher: bool) -> FloatArray:
+    """Return the log of each bet (n, 5) on a higher, or else a lower, error ratio: of mean <= 1 up to, from, the limit.
 
     At stakes of 1 a bet is the likelihood ratio of an error ratio whose odds are a factor off the limit's.
     """
-    odds = limit / (1 - limit)
-    sides = []
-    for factors in (np.array(ODDS), 1 / np.array(ODDS)):
-        ratio = odds * factors / (1 + odds * factors)
-        slope = (ratio - limit) / (limit * (1 - limit))
-        sides.append(np.log1p(slope * (stakes * (observed - limit))[:, None]))
-    return sides[0], sides[1]
+    odds = limit / (1 - limit) * (np.array(ODDS) if higher else 1 / np.array(ODDS))
+    slopes = (odds / (1 + odds) - limit) / (limit * (1 - limit))
+    return np.asarray(np.log1p(slopes * (stakes * (observed - limit))[:, None]))
