@@ -271,34 +271,29 @@ def _overall(compared: Sequence[Compared]) -> BiasVerdict:
 
 @dataclass(frozen=True, slots=True)
 class WorstGap:
-    """The greatest difference of a rate between any two groups, with the interval of resampled counts."""
+    """The greatest difference of a rate between any two groups, with its interval."""
 
     gap: Estimate
     highest: str
     lowest: str
 
 
-def worst_gap(
-    counts: GroupCounts, metric: str, *, rng: np.random.Generator, resamples: int = 1000, alpha: float = 0.05
-) -> WorstGap | NotEstimated:
-    """Return the greatest gap of a rate between groups; the interval is the basic bootstrap of multinomial counts.
+def worst_gap(counts: GroupCounts, metric: str, *, alpha: float = 0.05) -> WorstGap | NotEstimated:
+    """Return the greatest gap of a rate between groups, with an interval that holds whichever groups they are.
 
-    The greatest of many noisy rates is too great on average; the basic bootstrap takes that off again. Groups without
-    a row of the rate are left out. Time O(G · resamples), whatever the number of rows. Source: Davison & Hinkley 1997,
-    sec. 5.2.
+    From every group's own bounds at alpha over the number of groups, so it is careful; resampling the counts would
+    hold far too seldom, because the greatest of many noisy rates is too great. Groups without a row of the rate are
+    left out. Time O(G), whatever the number of rows.
     """
     hits, rows = counts.rate(metric)
     kept = np.flatnonzero(rows >= 1)
     if kept.size < 2:
         return NotEstimated(f"{metric}_gap", "fewer than two groups have rows of this kind", int(kept.size), 2)
-    size = np.round(rows[kept]).astype(np.int64)
     rates = hits[kept] / rows[kept]
-    drawn = rng.binomial(size, rates, size=(resamples, kept.size)) / size
-    gaps = drawn.max(axis=1) - drawn.min(axis=1)
+    low, high = rate_bounds(hits[kept], rows[kept], alpha=probability("alpha", alpha) / kept.size)
     value = float(rates.max() - rates.min())
-    low, high = np.quantile(gaps, [alpha / 2, 1 - alpha / 2])
-    bounds = max(0.0, 2 * value - float(high)), min(1.0, max(2 * value - float(low), 0.0))
+    least, most = max(0.0, float(low.max() - high.min())), min(1.0, float(high.max() - low.min()))
     estimate = Estimate(
-        f"{metric}_gap", value, min(bounds[0], value), max(bounds[1], value), int(size.sum()), "basic bootstrap", alpha
+        f"{metric}_gap", value, min(least, value), max(most, value), int(rows[kept].sum()), "simultaneous bounds", alpha
     )
     return WorstGap(estimate, counts.names[int(kept[rates.argmax()])], counts.names[int(kept[rates.argmin()])])

@@ -1,7 +1,7 @@
 """How right sets of labels are, where a text may have several; and classes at every look, of one label or several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,8 +148,12 @@ def _sequence(name: str, hits: FloatArray, *, alpha: float) -> Measure:
     if not hits.size:
         return NotEstimated(name, "no labelled row of this kind", 0, 1)
     limits, value = confidence_sequence(hits, alpha=alpha).last, float(hits.mean())
-    low, high = min(limits.lower, value), max(limits.upper, value)
-    return Estimate(name, value, low, high, int(hits.size), "betting sequence", alpha)
+    if limits.lower <= value <= limits.upper:
+        return Estimate(name, value, limits.lower, limits.upper, int(hits.size), "betting sequence", alpha)
+    found = mean_estimate(name, hits, alpha=alpha)
+    if isinstance(found, NotEstimated):
+        return found
+    return replace(found, method=f"{found.method}, at one look: the mean changed along the labels")
 
 
 def _as_f1(found: Measure) -> Measure:

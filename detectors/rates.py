@@ -23,8 +23,8 @@ def _counted(hits: npt.ArrayLike, n: npt.ArrayLike) -> tuple[Counts, Counts]:
 def rate_bounds(hits: npt.ArrayLike, n: npt.ArrayLike, *, alpha: npt.ArrayLike = 0.05) -> tuple[FloatArray, FloatArray]:
     """Return lower and upper bounds (...) of rates of hits (...) in n (...) >= 1 rows.
 
-    Wilson's where hits and misses are 5 or more; else Clopper and Pearson's exact ones, which never cover less than
-    1 - alpha. Sources: Wilson 1927; Clopper & Pearson 1934.
+    Wilson's where hits and misses are 5 or more, at a small alpha more; else Clopper and Pearson's exact ones, which
+    never cover less than 1 - alpha. Sources: Wilson 1927; Clopper & Pearson 1934.
 
     >>> low, high = rate_bounds([80, 0], [100, 10])
     >>> low.round(4).tolist(), high.round(4).tolist()
@@ -38,7 +38,7 @@ def rate_bounds(hits: npt.ArrayLike, n: npt.ArrayLike, *, alpha: npt.ArrayLike =
     centre = (share + extra / 2) / (1 + extra)
     half = z / (1 + extra) * np.sqrt(share * (1 - share) / m + extra / (4 * m))
     low, high = np.array(centre - half), np.array(centre + half)
-    few = np.minimum(k, m - k) < FEW
+    few = np.minimum(k, m - k) < np.maximum(FEW, z**4 / 3)  # the smaller alpha, the more rows Wilson needs
     if few.any():
         k, m, tail = (np.broadcast_to(one, few.shape)[few] for one in (k, m, tail))
         with np.errstate(invalid="ignore"):

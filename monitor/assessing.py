@@ -98,7 +98,7 @@ def _assess(runner: Runner, name: str, version: str, window: Window, before: sto
         version,
         window,
         started=started,
-        status=OK if payload["metrics"] else TOO_LITTLE_DATA,
+        status=OK if payload["metrics"] or payload["degradation"]["degraded"] is not None else TOO_LITTLE_DATA,
         n=payload["labelled"],
         payload=payload,
     )

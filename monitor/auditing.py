@@ -2,14 +2,13 @@
 
 from datetime import timedelta
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.bias.stored import audit_window
 from monitor.clock import Window, complete_windows
 from monitor.errors import DriftwardenError, TooLittleData
-from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, LeadershipLost, Runner, window_seed
+from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
 
 
 def audit_due(runner: Runner, name: str) -> list[store.StoredRun]:
@@ -57,9 +56,8 @@ def _audit(runner: Runner, name: str, version: str, window: Window) -> store.Sto
     with Session(runner.engine) as session:
         before = store.runs(session, job=JOB_BIAS, model=name, version=version)
     look = 1 + sum(run.status == OK for run in before)
-    seed = window_seed(JOB_BIAS, name, version, window)
     try:
-        audited = audit_window(runner, name, version, window, policy, rng=np.random.default_rng(seed), look=look)
+        audited = audit_window(runner, name, version, window, policy, look=look)
     except TooLittleData as error:
         return runner.record_restated(
             JOB_BIAS, name, version, window, started=started, status=TOO_LITTLE_DATA, payload={"reason": str(error)}

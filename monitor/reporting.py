@@ -75,7 +75,7 @@ def gather(results: Results, name: str, version: str, window: Window) -> ReportI
         provenance=_provenance(results, loaded, runs),
         promise=_promise(runs, policy),
         segments=() if told is None else tuple(DriftedSegment(**one) for one in told.payload.get("segments", [])),
-        quality=tuple(measured_window(run) for run in measured if run.status == OK),
+        quality=tuple(measured_window(run) for run in measured if run.status == OK and run.payload["metrics"]),
         audit=next((audit_shown(run) for run in audits if run.status == OK), None),
         degraded=next((run.payload["degradation"]["degraded"] for run in measured if run.status == OK), None),
     )

@@ -86,7 +86,7 @@ class Audited:
         }
 
 
-def audit_rows(rows: AuditRows, rules: Rules, *, rng: np.random.Generator) -> Audited:
+def audit_rows(rows: AuditRows, rules: Rules) -> Audited:
     """Audit every attribute. Rates that need a truth rest on the labelled rows, the selection rate on all.
 
     Attributes share alpha evenly, and with `look` this audit gets its share of all. Raises InputError for a reference
@@ -98,7 +98,7 @@ def audit_rows(rows: AuditRows, rules: Rules, *, rng: np.random.Generator) -> Au
     known = np.array([one is not None for one in rows.truths], dtype=bool)
     true = np.array([one == rules.positive for one in rows.truths], dtype=np.int64)
     audits = tuple(
-        _audit_attribute(name, values, rows, rules, selected=selected, known=known, true=true, alpha=share, rng=rng)
+        _audit_attribute(name, values, rows, rules, selected=selected, known=known, true=true, alpha=share)
         for name, values in rows.groups.items()
     )
     verdicts = [one.audit.verdict for one in audits]
@@ -122,7 +122,6 @@ def _audit_attribute(
     known: np.ndarray[Any, np.dtype[np.bool_]],
     true: np.ndarray[Any, np.dtype[np.int64]],
     alpha: float,
-    rng: np.random.Generator,
 ) -> AttributeAudit:
     names, codes = np.unique(np.array(values, dtype=object).astype(str), return_inverse=True)
     groups = [str(one) for one in names]
@@ -138,7 +137,7 @@ def _audit_attribute(
     audit = _joined(everyone, counts, metrics, rules, reference=reference, alpha=alpha)
     areas = _areas(groups, codes, rows, known=known, true=true)
     asked = (["selection_rate"] if "selection_rate" in rules.metrics else []) + metrics
-    gaps = tuple(worst_gap(everyone if one == "selection_rate" else counts, one, rng=rng) for one in asked)
+    gaps = tuple(worst_gap(everyone if one == "selection_rate" else counts, one) for one in asked)
     sizes = dict(zip(groups, np.bincount(codes, minlength=len(groups)).tolist(), strict=True))
     return AttributeAudit(name, audit, counts, sizes, areas, gaps, _impact(groups, codes, selected))
 

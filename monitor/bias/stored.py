@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from monitor import store
@@ -77,7 +76,6 @@ def audit_window(
     window: Window,
     policy: BiasPolicy,
     *,
-    rng: np.random.Generator,
     look: int | None = None,
     join: Join | None = None,
 ) -> Audited:
@@ -103,4 +101,4 @@ def audit_window(
         margin=policy.margin,
         look=look,
     )
-    return audit_rows(rows, rules, rng=rng)
+    return audit_rows(rows, rules)

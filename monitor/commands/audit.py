@@ -12,7 +12,7 @@ from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 if TYPE_CHECKING:
     from monitor.bias.auditing import Audited
 
-SEED, ALPHA, MARGIN = 0, 0.05, 0.1
+ALPHA, MARGIN = 0.05, 0.1
 
 
 @audit_app.command()
@@ -65,8 +65,6 @@ def bias(
 
     Example: driftwarden audit bias --predictions decisions.csv --groups race,sex --positive hired
     """
-    import numpy as np
-
     from monitor.bias.auditing import Rules, audit_rows
     from monitor.bias.rows import choose_positive, intersect, read_rows, require_bounded
 
@@ -95,7 +93,7 @@ def bias(
         alpha=alpha or ALPHA,
         margin=margin or MARGIN,
     )
-    audited = audit_rows(rows, rules, rng=np.random.default_rng(SEED))
+    audited = audit_rows(rows, rules)
     show(audited, out=out, as_json=as_json)
 
 
@@ -110,8 +108,6 @@ def _of_store(
     as_json: bool,
 ) -> None:
     """Audit a window of the store at a single look; what the command line does not say is the policy's."""
-    import numpy as np
-
     from monitor.bias.stored import audit_window, read_join
     from monitor.clock import Window, parse_span
     from monitor.commands.common import policy_or_default, read_settings
@@ -130,9 +126,7 @@ def _of_store(
     joined = None if join is None else read_join(join)
     runner = make_runner(settings, policy)
     version, now = runner.models.version_of(model), runner.clock.now()
-    audited = audit_window(
-        runner, name, version, Window(now - span, now), asked, rng=np.random.default_rng(SEED), join=joined
-    )
+    audited = audit_window(runner, name, version, Window(now - span, now), asked, join=joined)
     show(audited, out=out, as_json=as_json)
 
 

@@ -1,5 +1,7 @@
 """A cascade of models: which stage answered how much, and how often each is right."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from detectors.weighted import Measure
@@ -23,7 +25,9 @@ def measure_cascade(cohort: Cohort, asked: Asked) -> list[Measure]:
     of_labelled, labelled_chances = stages[: hits.size], cohort.chances()
     for stage in sorted(set(stages.tolist())):
         mine = of_labelled == stage
-        found.append(mean_measure(f"share[{stage}]", (stages == stage).astype(np.float64), chances, asked))
+        # of all rows, whose order is not that of any look: a single look's interval
+        mine_of_all = (stages == stage).astype(np.float64)
+        found.append(mean_measure(f"share[{stage}]", mine_of_all, chances, replace(asked, looks="single")))
         found.append(mean_measure(f"accuracy[{stage}]", hits[mine], labelled_chances[mine], asked))
     return found
 

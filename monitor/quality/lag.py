@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.checks import FloatArray
 from detectors.estimates import Estimate, NotEstimated
-from detectors.maturity import arrival_probability, delay_distributions
+from detectors.maturity import MINIMUM_MATURED, arrival_probability, delay_distributions
 from detectors.weighted import Measure, mean_estimate
 from monitor import store
 from monitor.quality.examples import Cohort
@@ -25,17 +25,23 @@ def lag_corrected(
     now: datetime,
     horizon_hours: float,
     alpha: float,
+    scored: bool,
 ) -> Measure:
     """Return the accuracy of a cohort with each label weighted by the chance that one of its kind had come by now.
 
     Kinds are right and wrong answers. rows are the whole cohort's, history_rows those of all labels as far back as one
     knows; cohort and history are the same as the task reads them. At a single look.
     """
+    if not scored:
+        return NotEstimated(NAME, "the task has no right or wrong answer", len(cohort.labelled))
     if not cohort.labelled:
         return NotEstimated(NAME, "no prediction has a label", 0, 1)
     known = {row.event_id: row for row in (*history_rows, *rows)}
     ages, delays = _times(history, known, now=now)
-    distributions = delay_distributions(delays, ages, _kinds(history), horizon=horizon_hours)
+    found_kinds = delay_distributions(delays, ages, _kinds(history), horizon=horizon_hours)
+    # a kind that nobody has seen labelled yet may be late, not absent
+    unseen = NotEstimated("label_delay", "no label of this kind", 0, MINIMUM_MATURED)
+    distributions = {kind: found_kinds.get(kind, unseen) for kind in ("right", "wrong")}
     youngest = min((now - row.timestamp).total_seconds() for row in rows) / HOUR_SECONDS
     arrived = arrival_probability(
         _kinds(cohort), _times(cohort, known, now=now)[0], distributions, cohort_youngest=max(0.0, youngest)

@@ -1,18 +1,18 @@
 """Means at a single look or at every look, by what was asked."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.confidence import confidence_sequence
 from detectors.estimates import Estimate, NotEstimated
-from detectors.weighted import Measure, hajek_mean, mean_estimate, ratio_estimate
+from detectors.weighted import Measure, hajek_mean, mean_estimate, mean_sequence, ratio_estimate
 from monitor.quality.examples import Asked
 
 NO_SEQUENCE = "no interval is known that holds at every look; ask for a single look"
+ONE_LOOK = ", at one look: the mean changed along the labels"
 UNEQUAL = "rows of unequal inclusion probability need a declared least one for an interval at every look"
-SEQUENCE = "betting sequence"
 
 
 def mean_measure(name: str, values: npt.NDArray[np.float64], chances: npt.NDArray[np.float64], asked: Asked) -> Measure:
@@ -25,10 +25,19 @@ def mean_measure(name: str, values: npt.NDArray[np.float64], chances: npt.NDArra
         if least is None or least > chances.min():
             return NotEstimated(name, UNEQUAL, int(values.size))
         weighed = {"inclusion_probability": chances, "least_inclusion_probability": least}
-    limits = confidence_sequence(values, alpha=asked.alpha, **weighed).last
-    value = hajek_mean(values, chances)
-    low, high = min(limits.lower, value), max(limits.upper, value)
-    return Estimate(name, value, low, high, int(values.size), SEQUENCE, asked.alpha)
+    found = mean_sequence(name, values, alpha=asked.alpha, **weighed)
+    return found if holds(found, hajek_mean(values, chances)) else at_one_look(name, values, chances, asked.alpha)
+
+
+def holds(found: Measure, value: float) -> bool:
+    """Whether a sequence still holds the mean of all rows: it does not where the mean changed along them."""
+    return isinstance(found, Estimate) and abs(found.value - value) < 1e-9
+
+
+def at_one_look(name: str, values: npt.NDArray[np.float64], chances: npt.NDArray[np.float64], alpha: float) -> Measure:
+    """Return the mean with a single look's interval, saying that no sequence holds: labels came in an order."""
+    found = mean_estimate(name, values, inclusion_probability=chances, alpha=alpha)
+    return replace(found, method=f"{found.method}{ONE_LOOK}") if isinstance(found, Estimate) else found
 
 
 def ratio_measure(

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from detectors.agreement import annotator_agreement
 from detectors.checks import FloatArray
-from detectors.degradation import degradation_rule, start_degradation, update_degradation
 from detectors.estimated_accuracy import estimated_accuracy
 from detectors.estimates import NotEstimated
 from detectors.prediction_powered import prediction_powered_accuracy
@@ -18,8 +17,9 @@ from detectors.weighted import Measure
 from monitor import store
 from monitor.clock import Window
 from monitor.jobs.harm import KnownOutcomes
-from monitor.policy import DEFAULTS, ModelPolicy
+from monitor.policy import DEFAULTS
 from monitor.quality.answer import Answer, estimate_as_json, measure
+from monitor.quality.degrading import judge_degradation, mature_rows, state_before
 from monitor.quality.examples import Asked, Cohort, Example, Looks, Task, Unreadable
 from monitor.quality.lag import lag_corrected
 from monitor.quality.tasks import task_named
@@ -65,7 +65,7 @@ def assess(
 ) -> Assessment:
     """Measure a window by what is labelled now; it writes nothing.
 
-    Degradation is judged over the labels of all windows until this one ends, as far back as the policy restates.
+    Degradation goes on from the newest run of an earlier window; see monitor.quality.degrading.
     """
     policy = results.policy.models.get(name, DEFAULTS)
     task = task_named(policy.quality.task)
@@ -88,9 +88,11 @@ def assess(
         )
         baseline = store.latest_baseline(session, model=name, version=version)
         drifted = _drifted(session, name, version, window)
+        earlier = state_before(session, model=name, version=version, window=window, baseline=baseline)
         said = store.source_labels(session, model=name, version=version, start=window.start, end=window.end)
     cohort, warnings = read_rows(rows, task)
     past = read_rows(before, task)[0]
+    mature = mature_rows(before, window=window, horizon_hours=policy.quality.lag_horizon_hours, before=earlier)
     corrected = lag_corrected(
         cohort,
         rows,
@@ -99,6 +101,7 @@ def assess(
         now=results.clock.now(),
         horizon_hours=policy.quality.lag_horizon_hours,
         alpha=policy.quality.alpha,
+        scored=task.scored,
     )
     if isinstance(corrected, NotEstimated) and cohort.labelled and cohort.unlabelled:
         warnings = [*warnings, f"{UNCORRECTED} ({corrected.reason})"]
@@ -108,7 +111,15 @@ def assess(
         estimated=_estimated(known, cohort, alpha=policy.quality.alpha, drifted=drifted),
         prediction_powered=_powered(cohort, task, alpha=policy.quality.alpha),
         lag_corrected=_measure_as_json(corrected),
-        degradation=_degradation(known, past, policy),
+        degradation=judge_degradation(
+            known,
+            read_rows(mature, task)[0],
+            policy,
+            window=window,
+            baseline=baseline,
+            before=earlier,
+            scored=task.scored,
+        ),
         agreement=_measure_as_json(annotator_agreement(said, rng=rng, alpha=policy.quality.alpha)),
         labels=mark,
     )
@@ -185,33 +196,3 @@ def _powered(cohort: Cohort, task: Task, *, alpha: float) -> dict[str, Any]:
     return _measure_as_json(
         prediction_powered_accuracy(hits, _confidences(scored), _confidences(cohort.unlabelled), alpha=alpha)
     )
-
-
-def _degradation(known: KnownOutcomes | None, cohort: Cohort, policy: ModelPolicy) -> dict[str, Any]:
-    """Return whether the error ratio rose above the baseline's and the tolerance; one alarm per incident."""
-    if known is None or not known.labelled:
-        return {"degraded": None, "reason": "the version's baseline has no labels", "labels": len(cohort.labelled)}
-    least = policy.quality.least_inclusion_probability or policy.sampling_rate
-    chances = cohort.chances()
-    alike = not chances.size or float(np.ptp(chances)) <= 1e-9
-    if not alike and least > chances.min():
-        reason = f"a row was drawn with probability {chances.min():g}, less than the declared {least:g}"
-        return {"degraded": None, "reason": reason, "labels": len(cohort.labelled)}
-    rule = degradation_rule(
-        baseline_errors=known.errors,
-        baseline_n=known.labelled,
-        tolerance=policy.quality.tolerance,
-        alpha=policy.quality.alpha,
-        least_inclusion_probability=1.0 if alike else least,
-    )
-    state, _ = update_degradation(
-        start_degradation(), 1 - _hits(cohort), rule=rule, inclusion_probability=None if alike else chances
-    )
-    return {
-        "degraded": state.open,
-        "incidents": state.incidents,
-        "labels": state.labels,
-        "limit_error_ratio": rule.limit,
-        "baseline_error_ratio": known.errors / known.labelled,
-        "reason": "",
-    }

@@ -108,7 +108,7 @@ def test_the_widest_gap_names_both_ends() -> None:
     counts = group_counts(
         ["a", "b", "c"], np.repeat([0, 1, 2], 1000), ([1] * 500 + [0] * 500) * 2 + [1] * 200 + [0] * 800
     )
-    found = worst_gap(counts, "selection_rate", rng=np.random.default_rng(0))
+    found = worst_gap(counts, "selection_rate")
     assert not isinstance(found, NotEstimated)
     assert found.lowest == "c"
     assert found.gap.value == pytest.approx(0.3)
@@ -167,3 +167,27 @@ def test_impact_ratios_are_shown_as_the_rule_shows_them_and_small_categories_lef
     assert impact_ratio_table(["a"], [0], [0]).rows[0].shown() == ("a", "0", "0", "n/a", "excluded")
     with pytest.raises(DetectorInputError, match="selected <= applicants"):
         impact_ratio_table(["a"], [1], [2])
+
+
+def test_the_widest_gap_of_alike_groups_holds_zero() -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        codes = np.repeat(np.arange(20), 200)
+        found = worst_gap(group_counts([str(g) for g in range(20)], codes, rng.random(4000) < 0.3), "selection_rate")
+        assert not isinstance(found, NotEstimated)
+        held += found.gap.low == 0.0
+    assert held >= 180  # of 200, below it with chance 0.001 where nineteen in twenty hold
+
+
+def test_many_small_groups_of_a_rare_rate_beside_a_large_one_keep_the_level() -> None:
+    rng = np.random.default_rng(6)
+    false = 0
+    for _ in range(150):
+        hits = np.append(rng.binomial(50, 0.05, 40), rng.binomial(5000, 0.05))
+        sizes = np.append(np.full(40, 50), 5000)
+        codes = np.repeat(np.arange(41), sizes)
+        selected = np.concatenate([np.arange(n) < k for k, n in zip(hits, sizes, strict=True)])
+        audit = audit_groups(group_counts([str(g) for g in range(41)], codes, selected), reference="40", alpha=0.025)
+        false += audit.verdict is BiasVerdict.DISPARITY
+    assert false <= 10  # of 150: above it with chance 0.003 where the level is 0.025

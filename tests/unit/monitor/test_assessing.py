@@ -20,7 +20,9 @@ from monitor.runner import Runner
 
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-POLICY = Policy(models={"intents": ModelPolicy(version="1", quality=QualityPolicy(window_hours=1))})
+POLICY = Policy(
+    models={"intents": ModelPolicy(version="1", quality=QualityPolicy(window_hours=1, lag_horizon_hours=1))}
+)
 SUMMARY = {"errors": 100, "labelled": 1000, "scores": [[0.5 + i / 400, float(i % 10 > 0)] for i in range(200)]}
 
 
@@ -184,7 +186,12 @@ def test_degradation_alarms_once_and_tells_it_in_the_metrics(engine: Engine, run
     assert calm.payload["estimated_accuracy"]["value"] is not None
     predict(engine, 200, hour=2)
     label(engine, ["pay" if right else "login" for right in rng.random(200) < 0.6], hour=2)
-    (fallen,) = at(runner, 3.5)
+    (young,) = at(runner, 3.5)
+    assert young.payload["degradation"]["labels"] == 200  # of hour 0: those of hour 2 are younger than the horizon
+    assert young.payload["degradation"]["degraded"] is False
+    predict(engine, 10, hour=3)
+    (fallen,) = at(runner, 4.5)
+    assert fallen.payload["degradation"]["labels"] == 400
     assert fallen.payload["degradation"]["degraded"] is True
     assert fallen.payload["degradation"]["incidents"] == 1
     assert families(engine)["driftwarden_accuracy_degraded"].samples[0].value == 1.0
@@ -261,3 +268,23 @@ def test_annotators_who_disagree_are_told_of(engine: Engine, runner: Runner) -> 
     assert 0.4 < told["value"] < 0.9
     assert told["low"] < told["value"] < told["high"]
     assert told["n"] == 60
+
+
+def test_no_label_is_judged_twice_and_an_incident_outlives_the_texts_it_was_found_in(
+    engine: Engine, runner: Runner
+) -> None:
+    baseline(engine)
+    for hour in range(3):
+        predict(engine, 200, hour=hour)
+        label(engine, ["pay", "login"] * 100, hour=hour)
+    last = at(runner, 3.5)[-1]
+    assert last.payload["degradation"]["degraded"] is True
+    assert last.payload["degradation"]["labels"] == 400
+    with store.writing(engine) as session:
+        for step in store.retention_steps(text_before=BEGIN + 3 * HOUR, results_before=BEGIN).values():
+            step(session)
+    predict(engine, 10, hour=3)
+    (later,) = at(runner, 4.5)
+    assert later.payload["degradation"]["degraded"] is True
+    assert later.payload["degradation"]["incidents"] == 1
+    assert later.payload["degradation"]["labels"] == 400

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import Engine
 
@@ -122,7 +121,7 @@ def test_groups_that_events_do_not_carry_come_from_a_file(engine: Engine, runner
     path.write_text("id,age\n" + "\n".join(f"0-None-{i},{'old' if i < 200 else 'young'}" for i in range(390)))
     window = Window(BEGIN, BEGIN + HOUR)
     policy = BIAS.model_copy(update={"groups": ("age",)})
-    audited = audit_window(runner, "intents", "1", window, policy, rng=np.random.default_rng(0), join=read_join(path))
+    audited = audit_window(runner, "intents", "1", window, policy, join=read_join(path))
     sizes = {one["group"]: one["n"] for one in audited.as_json()["groups"]}
     assert sizes == {"old": 200, "young": 190, "unknown": 10}
     path.write_text("id,age\na,1\na,2\n")
@@ -133,9 +132,7 @@ def test_groups_that_events_do_not_carry_come_from_a_file(engine: Engine, runner
 def test_rarely_drawn_rows_weigh_more_and_say_less(engine: Engine, runner: Runner) -> None:
     predict(engine, hour=0, rates={"north": 0.5}, n=400)
     predict(engine, hour=0, rates={"south": 0.5}, n=400, chance=0.1)
-    audited = audit_window(
-        runner, "intents", "1", Window(BEGIN, BEGIN + HOUR), BIAS, rng=np.random.default_rng(0)
-    ).as_json()
+    audited = audit_window(runner, "intents", "1", Window(BEGIN, BEGIN + HOUR), BIAS).as_json()
     assert {one["group"]: one["metrics"]["selection_rate"]["value"] for one in audited["groups"]} == {
         "north": pytest.approx(0.5),
         "south": pytest.approx(0.5),

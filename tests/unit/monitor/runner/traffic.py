@@ -1,6 +1,7 @@
 """A fake model that knows words, and the traffic that is sent to it."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -46,6 +47,9 @@ class WordsEncoder:
 
     def encode_in_place(self, texts, pairs=None) -> Encoded:
         return self.encode(texts, pairs)
+
+    def stream_in_place(self, batches) -> Iterator[Encoded]:
+        return (self.encode(texts, pairs) for texts, pairs in batches)
 
     def _vector(self, text: str) -> np.ndarray:
         if "poison" in text:

@@ -116,7 +116,7 @@ def test_labels_are_taken_once_a_source(http: TestClient) -> None:
     label = {"id": "e1", "model": "intents", "label": "billing", "timestamp": "2026-05-01T11:30:00Z"}
     assert http.post("/v1/labels", json=[label, {**label, "source": "survey"}]).json()["accepted"] == 2
     again = http.post("/v1/labels", json=[label, {**label, "label": "shipping"}]).json()
-    assert (again["duplicate"], [one["field"] for one in again["rejected"]]) == (1, ["id"])
+    assert (again["duplicate"], [one["field"] for one in again["rejected"]]) == (1, ["label"])
 
 
 def test_gzip_of_several_members_is_read_whole_and_what_follows_it_must_be_gzip(http: TestClient) -> None:
