@@ -40,7 +40,7 @@ integration: setup ## Run only the tests against real PostgreSQL, Prometheus, ML
 	$(BIN)/pytest -q -m 'integration or browser'
 
 bench: setup ## Run the benchmarks but the longest (bench.power, bench.false_alarms, bench.verdict); results go to bench/results
-	for f in capture comparison memory embed mmd calibration conditional combination scale; do $(BIN)/python bench/$$f.py || exit 1; done
+	for f in capture comparison memory embed mmd calibration conditional combination scale quality_intervals; do $(BIN)/python bench/$$f.py || exit 1; done
 	$(BIN)/python -m bench.knn_kl
 
 clean: ## Remove the virtual environment and caches
