@@ -18,6 +18,7 @@ from monitor.capture import Answer, Kind, Prepared, prepare_labels, prepare_pred
 from monitor.clock import Clock
 from monitor.errors import InputError, TryAgainLater, one_line
 from monitor.events import Refusal
+from monitor.labelling import MalformedTask, label_events
 from monitor.policy import Policy
 from monitor.sampling import Sampler
 
@@ -214,6 +215,28 @@ def _parquet_record(number: int, row: dict[str, Any], position: int) -> Record:
     return Record(number, fields, None, "", position)
 
 
+def read_label_studio(path: Path) -> Iterator[Record]:
+    """Yield the label events of Label Studio's JSON export, read whole; what does not fit carries its error.
+
+    Raises InputError when the file is not a list of tasks.
+    """
+    try:
+        tasks = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({one_line(error)})") from None
+    if not isinstance(tasks, list):
+        raise InputError(f"{path}: expected Label Studio's JSON export, a list of tasks")
+    size, number = path.stat().st_size, 0
+    for place, task in enumerate(tasks, start=1):
+        position = size * place // len(tasks)
+        for event in label_events(task):
+            number += 1
+            if isinstance(event, MalformedTask):
+                yield Record(number, {}, f"task {place}: {event}", json.dumps(task, ensure_ascii=False), position)
+            else:
+                yield Record(number, event, None, "", position)
+
+
 @dataclass(slots=True)
 class Totals:
     """What became of all events of some files."""
@@ -247,13 +270,14 @@ def ingest_files(
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        if path.suffix not in {".jsonl", ".csv", ".parquet"}:
-            raise InputError(f"{path}: expected one of .jsonl, .csv, .parquet")
+        known = (".jsonl", ".csv", ".parquet", *((".json",) if kind == "labels" else ()))
+        if path.suffix not in known:
+            raise InputError(f"{path}: expected one of {', '.join(known)}")
     totals, sampler = Totals(), Sampler()
     whole = sum(path.stat().st_size for path in files)
     before = 0
     for path in files:
-        for records in _batched(read_records(path)):
+        for records in _batched(read_label_studio(path) if path.suffix == ".json" else read_records(path)):
             prepared = _prepare(records, policy=policy, sampler=sampler, clock=clock, kind=kind, source=path.name)
             try:
                 (answer,) = write_all(engine, [prepared])
