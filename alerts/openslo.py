@@ -29,10 +29,14 @@ def read_openslo(document: str) -> list[Slo]:
     found: list[Slo] = []
     for number, part in enumerate(parts, start=1):
         if not isinstance(part, dict) or part.get("apiVersion") != API_VERSION:
-            told = part.get("apiVersion") if isinstance(part, dict) else type(part).__name__
-            raise SloRefused(f"document {number}: apiVersion must be {API_VERSION}, got {told!r}")
+            told = part.get("apiVersion") if isinstance(part, dict) else None
+            got = repr(told[:80]) if isinstance(told, str) else type(part).__name__
+            raise SloRefused(f"document {number}: apiVersion must be {API_VERSION}, got {got}")
         if part.get("kind") == "SLO":
-            found += _objectives(part, where=f"document {number}")
+            try:
+                found += _objectives(part, where=f"document {number}")
+            except (AttributeError, IndexError, KeyError, TypeError) as error:
+                raise SloRefused(f"document {number}: not laid out as OpenSLO ({type(error).__name__})") from None
     if not found:
         raise SloRefused("no document of kind SLO")
     return found
@@ -75,8 +79,15 @@ def _at(part: Any, path: str, where: str) -> Any:
 
 def _target(objective: Any, where: str) -> float:
     if isinstance(objective, dict) and "targetPercent" in objective:
-        return round(float(objective["targetPercent"]) / 100, 12)
-    return float(_at(objective, "target", f"{where}: objectives"))
+        return round(_number(objective["targetPercent"], where) / 100, 12)
+    return _number(_at(objective, "target", f"{where}: objectives"), where)
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SloRefused(f"{where}: a target is a number, got {type(value).__name__}") from None
 
 
 def _period(spec: dict[str, Any], where: str) -> float:
@@ -89,7 +100,10 @@ def _period(spec: dict[str, Any], where: str) -> float:
 
 def _query(ratio: dict[str, Any], kind: str, where: str) -> str:
     path = f"{kind}.metricSource.spec.query"
-    return _RATE.sub("increase(", " ".join(str(_at(ratio, path, f"{where}: ratioMetric")).split()))
+    query = str(_at(ratio, path, f"{where}: ratioMetric"))
+    if "#" in query:
+        raise SloRefused(f"{where}: ratioMetric: {path} holds a comment (#): leave it out")
+    return _RATE.sub("increase(", " ".join(line.strip() for line in query.strip().splitlines()))
 
 
 def write_openslo(slos: Sequence[Slo]) -> str:

@@ -19,6 +19,11 @@ def series(name: str, *matchers: str) -> str:
     return f"{name}{{{held}}}" if held else name
 
 
+def in_template(text: str) -> str:
+    """Return text as annotations and labels of alerts may hold it: Prometheus reads them as Go templates."""
+    return text.replace("{{", '{{ "{{" }}')
+
+
 def dump(document: dict[str, Any]) -> str:
     """Return a document as YAML, keys in their order."""
     return str(yaml.dump(document, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=10_000))

@@ -6,7 +6,7 @@ from typing import Any
 
 from alerts import names
 from alerts.alertmanager import WATCHDOG
-from alerts.promql import dump, matcher, series
+from alerts.promql import dump, in_template, matcher, series
 
 RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
 RULE_FILE = "driftwarden.rules.yml"
@@ -137,7 +137,7 @@ def _in_template(text: str) -> str:
     """Return a name as an annotation may hold it: Prometheus reads annotations as Go templates."""
     if text == "{{ $labels.model }}":
         return text
-    return text.replace("{{", "{ {").replace("}}", "} }")
+    return in_template(text)
 
 
 def _service_rules(runbook_base: str) -> list[dict[str, Any]]:

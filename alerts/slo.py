@@ -21,6 +21,18 @@ def _countable(query: str) -> str:
 
 
 Query = Annotated[str, AfterValidator(_countable)]
+LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def _label_names(labels: dict[str, str]) -> dict[str, str]:
+    taken = {"alertname", "severity"}
+    for name in labels:
+        if not LABEL.fullmatch(name) or name.startswith(("__", "sloth_")) or name in taken:
+            raise ValueError(f"a label's name is letters, digits and _, and none of ours, got {name!r}")
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 SloName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
 
 
@@ -37,7 +49,7 @@ class Slo(BaseModel):
     bad: Query | None = Field(None, description="bad events; or set good")
     good: Query | None = Field(None, description="good events; or set bad")
     description: str = ""
-    labels: dict[str, str] = Field(default_factory=dict, description="put on every rule")
+    labels: Labels = Field(default_factory=dict, description="put on every rule")
     runbook: str = Field("SloBurn", pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="page under the runbooks")
     page: bool = Field(True, description="whether fast burn pages; slow burn is a ticket in any case")
     confidence: float = Field(

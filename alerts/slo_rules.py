@@ -6,10 +6,10 @@ window, the period's too, so that a quiet hour weighs what happened in it. A rat
 and absent when the counter is gone: then `SloNoData` speaks and the budget says nothing: silence is not health.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.promql import dump, matcher, series
+from alerts.promql import dump, in_template, matcher, series
 from alerts.slo import PLACEHOLDERS, Slo, require_possible
 from alerts.windows import BurnWindows, Severity, seconds_of
 
@@ -210,7 +210,7 @@ def _burn_alert(slo: Slo, severity: Severity, expression: str, runbook_base: str
         "alert": slo.runbook,
         "expr": expression,
         "labels": {
-            **slo.labels,
+            **_templated(slo.labels),
             **identity(slo),
             "sloth_severity": severity,
             "severity": HOUSE_SEVERITY[severity],
@@ -218,11 +218,15 @@ def _burn_alert(slo: Slo, severity: Severity, expression: str, runbook_base: str
         "annotations": {
             "title": f"({severity}) {slo.service} {slo.name} burns its error budget too fast",
             "summary": f"{slo.id}: the error budget burns {told}; errors are {{{{ $value | humanizePercentage }}}}",
-            "description": f"{slo.description or slo.id}: at most {slo.error_budget * 100:g} % of events may be bad in "
-            f"{slo.period_days:g} days.",
+            "description": f"{in_template(slo.description or slo.id)}: at most {slo.error_budget * 100:g} % of events "
+            f"may be bad in {slo.period_days:g} days.",
             "runbook_url": f"{runbook_base}/{slo.runbook}.md",
         },
     }
+
+
+def _templated(labels: Mapping[str, str]) -> dict[str, str]:
+    return {key: in_template(value) for key, value in labels.items()}
 
 
 def _no_data_alert(slo: Slo, runbook_base: str) -> Rule:
@@ -230,7 +234,7 @@ def _no_data_alert(slo: Slo, runbook_base: str) -> Rule:
         "alert": "SloNoData",
         "expr": f"absent({recorded(f'slo:sli_total:increase{BASE_WINDOW}', slo)})",
         "for": NO_DATA_FOR,
-        "labels": {**slo.labels, **identity(slo), "severity": HOUSE_SEVERITY["page"]},
+        "labels": {**_templated(slo.labels), **identity(slo), "severity": HOUSE_SEVERITY["page"]},
         "annotations": {
             "summary": f"{slo.id}: nothing counts its events",
             "description": "The counters of this objective are gone: its target, or Prometheus' way to it. The budget "

@@ -56,7 +56,7 @@ def render_slo_counter_tests(slos: Sequence[Slo], pairs: Sequence[BurnWindows], 
 
     Objectives whose queries are not plain selectors have none: what else their counters count is not known.
     """
-    held = [(slo, _counters(slo)) for slo in slos]
+    held = [(slo, _counters_or_none(slo)) for slo in slos]
     cases = [_counter_case(slo, pairs, *counters) for slo, counters in held if counters is not None]
     return _document(slos, cases, rule_file=rule_file, every_seconds=EVALUATION_SECONDS)
 
@@ -176,6 +176,13 @@ def _no_data_case(slo: Slo) -> Case:
             {"expr": asked, "eval_time": "36m", "exp_samples": []},
         ],
     }
+
+
+def _counters_or_none(slo: Slo) -> tuple[str, str] | None:
+    try:
+        return _counters(slo)
+    except re.error:  # Prometheus' patterns are RE2, which takes what Python does not
+        return None
 
 
 def _counters(slo: Slo) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """`slo lint|import|export|status`: objectives from the policy, as OpenSLO, and how much of their budgets is left."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,16 +130,17 @@ def _query(base: str, name: str) -> dict[str, float]:
     """Return the value of a recorded series by objective. Raises TryAgainLater or InputError."""
     import httpx
 
+    shown = re.sub(r"//[^/@]*@", "//", base)
     try:
         answer = httpx.get(f"{base.rstrip('/')}/api/v1/query", params={"query": name}, timeout=TIMEOUT_SECONDS)
         answer.raise_for_status()
         found = answer.json()["data"]["result"]
-    except httpx.InvalidURL as error:
-        raise InputError(f"--prometheus {base}: {error}") from None
+    except httpx.InvalidURL:
+        raise InputError(f"--prometheus {shown} is no address") from None
     except httpx.HTTPError as error:
-        raise TryAgainLater(f"Prometheus at {base} does not answer ({error})") from None
+        raise TryAgainLater(f"Prometheus at {shown} does not answer ({type(error).__name__})") from None
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"--prometheus {base} is no Prometheus: its answer has no data.result") from None
+        raise InputError(f"--prometheus {shown} is no Prometheus: its answer has no data.result") from None
     return {one["metric"]["sloth_id"]: float(one["value"][1]) for one in found if "sloth_id" in one["metric"]}
 
 
@@ -149,7 +151,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     table = Table("objective", "target", "errors", "burns", "budget left")
     for row in rows:
         held = [row[key] for key in ASKED]
-        told = ["no data"] * 3 if held[0] is None else [f"{held[0]:.3%}", _times(held[1]), f"{held[2]:.1%}"]
+        told = ["no data"] * 3 if None in held else [f"{held[0]:.3%}", _times(held[1]), f"{held[2]:.1%}"]
         table.add_row(row["id"], f"{row['objective'] * 100:g} % in {row['period_days']:g} d", *told)
     Console().print(table)
 

@@ -146,3 +146,41 @@ def test_prometheus_computes_the_same_increase_and_the_same_bound(promtool: str,
         asked.append(holds(f"sum(abs({bad / total} * clamp_min({root}, 0) ^ 3 - {bound!r}) < bool 1e-9)", 1))
         assert math.isfinite(bound)
     assert run_case(promtool, tmp_path, series, asked) == ""
+
+
+def test_text_of_an_objective_is_told_as_it_stands_and_never_read_as_a_template(promtool: str, tmp_path: Path) -> None:
+    odd = SLO.model_copy(
+        update={"description": '{{ with query "secret" }}{{ . }}{{ end }}', "labels": {"team": "{{ $value }} }} {{{"}}
+    )
+    tests = render_slo_tests([odd], PAIRS, rule_file="slo.rules.yml")
+    assert not passes(promtool, tmp_path, render_slo_rules([odd], PAIRS), tests)
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": "up", "values": "1x20"}],
+        "alert_rule_test": [
+            {
+                "eval_time": "15m",
+                "alertname": "SloNoData",
+                "exp_alerts": [
+                    {
+                        "exp_labels": {
+                            "severity": "critical",
+                            "team": "{{ $value }} }} {{{",
+                            "sloth_id": "m-availability",
+                            "sloth_service": "m",
+                            "sloth_slo": "availability",
+                        },
+                        "exp_annotations": {
+                            "summary": "m-availability: nothing counts its events",
+                            "description": "The counters of this objective are gone: its target, or Prometheus' way to "
+                            "it. The budget says nothing until they are back.",
+                            "runbook_url": "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks/"
+                            "SloNoData.md",
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    told = {"rule_files": ["slo.rules.yml"], "evaluation_interval": "1m", "tests": [case]}
+    assert not passes(promtool, tmp_path, render_slo_rules([odd], PAIRS), yaml.safe_dump(told))

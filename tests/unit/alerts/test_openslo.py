@@ -82,3 +82,19 @@ def test_a_file_without_objectives_is_refused() -> None:
         read_openslo("")
     with pytest.raises(SloRefused, match="not readable YAML"):
         read_openslo("a: [")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("sum(rate(bad_total[{{.window}}]))", "sum(rate(bad_total[{{.window}}])) # all", "holds a comment"),
+        ("targetPercent: 99.9", "targetPercent: abc", "a target is a number, got str"),
+        ("[{duration: 4w, isRolling: true}]", "{duration: 4w}", "not laid out as OpenSLO"),
+        ("metadata: {name: web}", "metadata: {name: web, labels: [a]}", "not laid out as OpenSLO"),
+        ("apiVersion: openslo/v1\nkind: SLO", "apiVersion: [[a]]\nkind: SLO", "got dict"),
+    ],
+)
+def test_odd_documents_are_named_and_not_a_crash(old: str, new: str, told: str) -> None:
+    assert old in DOCUMENT
+    with pytest.raises(SloRefused, match=told):
+        read_openslo(DOCUMENT.replace(old, new))
