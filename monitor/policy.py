@@ -152,21 +152,6 @@ class BiasPolicy(Section):
     )
 
 
-class LabelQueuePolicy(Section):
-    """Why texts are drawn to be labelled: shares of a draw, which sum to 1."""
-
-    random: float = Field(0.4, gt=0, le=1, description="by chance alone: every text can be drawn, so estimates hold")
-    uncertain: float = Field(0.4, ge=0, le=1, description="where the model is least sure")
-    drifted: float = Field(0.2, ge=0, le=1, description="from cells that drifted; by chance where none did")
-
-    @model_validator(mode="after")
-    def _whole(self) -> "LabelQueuePolicy":
-        total = self.random + self.uncertain + self.drifted
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"random, uncertain and drifted sum to 1, got {total:g}")
-        return self
-
-
 class LabelPolicy(Section):
     """How labels are read and counted."""
 
@@ -181,7 +166,6 @@ class LabelPolicy(Section):
     classes: tuple[str, ...] | None = Field(
         None, min_length=1, description="the only labels taken; others are dead letters. Any label by default"
     )
-    queue: LabelQueuePolicy = LabelQueuePolicy()
 
 
 class ModelPolicy(Section):
@@ -327,9 +311,4 @@ directory = "reports-out"
 counts = "newest"                 # or "majority", of each annotator's newest label
 expire_unknown_days = 30          # labels wait so long for their prediction
 # classes = ["billing", "login"]  # other labels become dead letters
-
-[models."support-intents".labels.queue]
-random = 0.4                      # shares of `driftwarden queue export`; some chance keeps every estimate unbiased
-uncertain = 0.4
-drifted = 0.2
 """
