@@ -32,7 +32,8 @@ class BiasVerdict(StrEnum):
 class GroupCounts:
     """Confusion counts (G,) of named groups; without truths `known` is False and tp + fp counts the selected.
 
-    Weighted rows count as the equally weighted rows they are worth (Kish), so that intervals stay honest.
+    Of rows drawn with unequal chances the counts are sums of weights, and `squares` (4, G) those of squared weights and
+    `drawn` (4, G) the rows themselves, of tp, fp, fn and tn.
     """
 
     names: tuple[str, ...]
@@ -41,23 +42,52 @@ class GroupCounts:
     fn: FloatArray
     tn: FloatArray
     known: bool
+    squares: FloatArray | None = None
+    drawn: FloatArray | None = None
 
     @property
     def n(self) -> FloatArray:
-        """Rows (G,) of each group."""
+        """Rows (G,) of each group, or what they stand for."""
         return self.tp + self.fp + self.fn + self.tn
 
     def rate(self, metric: str) -> tuple[FloatArray, FloatArray]:
-        """Return hits (G,) and rows (G,) of one of METRICS."""
-        tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
-        return {
-            "selection_rate": (tp + fp, tp + fp + fn + tn),
-            "tpr": (tp, tp + fn),
-            "fpr": (fp, fp + tn),
-            "fnr": (fn, tp + fn),
-            "precision": (tp, tp + fp),
-            "accuracy": (tp + tn, tp + fp + fn + tn),
-        }[metric]
+        """Return hits (G,) and rows (G,) of one of METRICS.
+
+        Weighted rows count as the equally weighted ones that this rate is worth: the Hájek share's variance is
+        p (1 - p) [(1 - p) u + p v] / sum(w), with u and v the mean weights of hits and misses, each steadied by a row
+        of the overall mean. Source: detectors.weighted.share_bounds.
+        """
+        hit, whole = (np.array(one) for one in _PARTS[metric])
+        counts = np.array([self.tp, self.fp, self.fn, self.tn])
+        hits, rows = hit @ counts, whole @ counts
+        if self.squares is None or self.drawn is None:
+            return hits, rows
+        return _worth(hits, rows, hit @ self.squares, whole @ self.squares, whole @ self.drawn)
+
+
+_PARTS = {  # of tp, fp, fn, tn: those that hit, and those that count
+    "selection_rate": ((1, 1, 0, 0), (1, 1, 1, 1)),
+    "tpr": ((1, 0, 0, 0), (1, 0, 1, 0)),
+    "fpr": ((0, 1, 0, 0), (0, 1, 0, 1)),
+    "fnr": ((0, 0, 1, 0), (1, 0, 1, 0)),
+    "precision": ((1, 0, 0, 0), (1, 1, 0, 0)),
+    "accuracy": ((1, 0, 0, 1), (1, 1, 1, 1)),
+}
+
+
+def _worth(
+    hits: FloatArray, whole: FloatArray, hit_squares: FloatArray, squares: FloatArray, drawn: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    some = drawn > 0
+    safe = np.where(some, whole, 1.0)
+    share = np.clip(hits / safe, 0.0, 1.0)
+    row, overall = safe / np.maximum(drawn, 1), np.where(some, squares, 1.0) / safe
+    of_hits = (hit_squares + overall * row) / (hits + row)
+    misses, miss_squares = np.maximum(whole - hits, 0.0), np.maximum(squares - hit_squares, 0.0)
+    of_misses = (miss_squares + overall * row) / (misses + row)
+    effective = np.where(some, np.minimum(safe / ((1 - share) * of_hits + share * of_misses), drawn), 0.0)
+    effective = np.where(some, np.maximum(effective, 1.0), 0.0)
+    return share * effective, effective
 
 
 def group_counts(
@@ -82,18 +112,20 @@ def group_counts(
         raise DetectorInputError(f"codes must be in [0, {len(names)}), got {code.min()} to {code.max()}")
     place = 4 * code + 2 * chosen + true
     size = 4 * len(names)
+    squares: FloatArray | None = None
+    drawn: FloatArray | None = None
     if inclusion_probability is None:
         counts = np.bincount(place, minlength=size).astype(np.float64).reshape(-1, 4)
     else:
         weights = 1 / np.asarray(inclusion_probability, dtype=np.float64)
         if weights.shape != code.shape or not np.isfinite(weights).all() or (weights < 1).any():
             raise DetectorInputError("inclusion probabilities must lie in (0, 1], one per row")
-        sums = np.bincount(place, weights, size).reshape(-1, 4)
-        squares = np.bincount(code, weights**2, len(names))
-        worth = np.divide(sums.sum(axis=1), squares, out=np.zeros(len(names)), where=squares > 0)
-        counts = sums * worth[:, None]
+        counts = np.bincount(place, weights, size).astype(np.float64).reshape(-1, 4)
+        squares = np.bincount(place, weights**2, size).astype(np.float64).reshape(-1, 4).T[::-1]
+        drawn = np.bincount(place, minlength=size).astype(np.float64).reshape(-1, 4).T[::-1]
     tn, fn, fp, tp = counts.T
-    return GroupCounts(tuple(names), tp, fp, fn, tn, truths is not None)
+    # cells stand as tn, fn, fp, tp; reversed they are tp, fp, fn, tn
+    return GroupCounts(tuple(names), tp, fp, fn, tn, truths is not None, squares, drawn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from monitor import store
 from monitor.bias.stored import audit_window
 from monitor.clock import Window, complete_windows
-from monitor.errors import DriftwardenError, TooLittleData
+from monitor.errors import DriftwardenError, InputError, TooLittleData
 from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
 
 
@@ -58,7 +58,7 @@ def _audit(runner: Runner, name: str, version: str, window: Window) -> store.Sto
     look = 1 + sum(run.status == OK for run in before)
     try:
         audited = audit_window(runner, name, version, window, policy, look=look)
-    except TooLittleData as error:
+    except (TooLittleData, InputError) as error:  # of this window nothing else will come
         return runner.record_restated(
             JOB_BIAS, name, version, window, started=started, status=TOO_LITTLE_DATA, payload={"reason": str(error)}
         )

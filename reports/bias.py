@@ -62,6 +62,6 @@ def _row(one: AuditedGroup) -> GroupView:
 def _told(one: AuditedGroup) -> str:
     if one.verdict == "disparity" and one.difference is not None:
         side = "above" if one.difference > 0 else "below"
-        return f"disparity: {abs(one.difference):.1%} {side} {one.reference}"
+        return f"disparity: {100 * abs(one.difference):.1f} points {side} {one.reference}"
     needed = "" if one.needed is None else f": {one.needed:,} rows would tell"
     return f"{one.verdict}{needed}"

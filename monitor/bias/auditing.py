@@ -139,17 +139,21 @@ def _audit_attribute(
     asked = (["selection_rate"] if "selection_rate" in rules.metrics else []) + metrics
     gaps = tuple(worst_gap(everyone if one == "selection_rate" else counts, one) for one in asked)
     sizes = dict(zip(groups, np.bincount(codes, minlength=len(groups)).tolist(), strict=True))
-    return AttributeAudit(name, audit, counts, sizes, areas, gaps, _impact(groups, codes, selected))
+    return AttributeAudit(name, audit, counts, sizes, areas, gaps, _impact(groups, codes, selected, weights))
 
 
-def _impact(groups: Sequence[str], codes: Any, selected: Any) -> ImpactTable:
-    """Return the impact ratios, with every category that is unknown in part counted as unknown."""
+def _impact(groups: Sequence[str], codes: Any, selected: Any, weights: Any) -> ImpactTable:
+    """Return the impact ratios, with every category that is unknown in part counted as unknown.
+
+    A row counts as often as the rows it stands for, 1 / its inclusion probability, to a whole number a category.
+    """
     applicants, chosen = Counter[str](), Counter[str]()
-    sizes = np.bincount(codes, minlength=len(groups)), np.bincount(codes, selected, len(groups))
+    stands_for = 1 / weights
+    sizes = np.bincount(codes, stands_for, len(groups)), np.bincount(codes, selected * stands_for, len(groups))
     for name, n, k in zip(groups, *sizes, strict=True):
         category = UNKNOWN if UNKNOWN in name.split(TIMES) else name
-        applicants[category] += int(n)
-        chosen[category] += int(k)
+        applicants[category] += round(n)
+        chosen[category] += min(round(k), round(n))
     return impact_ratio_table(list(applicants), list(applicants.values()), list(chosen.values()))
 
 
@@ -187,7 +191,8 @@ def _reference(name: str, groups: Sequence[str], codes: Any, rules: Rules) -> st
 def _areas(groups: list[str], codes: Any, rows: AuditRows, *, known: Any, true: Any) -> tuple[GroupAuc, ...]:
     scores = np.array([np.nan if one is None else one for one in rows.scores], dtype=np.float64)
     scored = known & np.isfinite(scores)
-    return group_aucs(groups, codes[scored], scores[scored], true[scored]) if scored.any() else ()
+    alike = len(set(rows.inclusion_probability)) <= 1  # areas of unequally drawn rows would be of the sample alone
+    return group_aucs(groups, codes[scored], scores[scored], true[scored]) if scored.any() and alike else ()
 
 
 def _groups(one: AttributeAudit) -> list[dict[str, Any]]:
@@ -242,12 +247,12 @@ def sentence(one: Compared, *, reference: str, margin: float) -> str:
     """Return what a comparison came to, in words."""
     if one.verdict is BiasVerdict.DISPARITY and isinstance(one.difference, Estimate):
         side = "above" if one.difference.value > 0 else "below"
-        interval = f"{one.difference.low:+.1%} to {one.difference.high:+.1%}"
-        return f"{abs(one.difference.value):.1%} {side} {reference}'s ({interval})"
+        interval = f"{100 * one.difference.low:+.1f} to {100 * one.difference.high:+.1f}"
+        return f"{100 * abs(one.difference.value):.1f} points {side} {reference}'s ({interval})"
     if one.verdict is BiasVerdict.NO_DISPARITY:
-        return f"no disparity beyond {margin:.0%}"
+        return f"no disparity beyond {100 * margin:g} points"
     if isinstance(one.difference, NotEstimated):
         return f"insufficient evidence: {one.difference.reason}"
     if one.needed is None:
-        return f"insufficient evidence: {reference} itself has too few rows to show a gap of {margin:.0%}"
-    return f"insufficient evidence: n ≥ {one.needed:,} would show a gap of {margin:.0%}"
+        return f"insufficient evidence: {reference} itself has too few rows to show a gap of {100 * margin:g} points"
+    return f"insufficient evidence: n ≥ {one.needed:,} would show a gap of {100 * margin:g} points"

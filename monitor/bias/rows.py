@@ -98,7 +98,7 @@ def _score(where: str, held: Mapping[str, Any], positive: str | None) -> float |
         return None
     try:
         found = float(given)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         found = float("nan")
     if not math.isfinite(found):
         raise InputError(f"{where} field score must be a number, got {given!r:.80}")
@@ -110,7 +110,7 @@ def _probability(where: str, value: Any) -> float:
         return 1.0
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         found = float("nan")
     if isinstance(value, bool) or not 0 < found <= 1:
         raise InputError(f"{where} field inclusion_probability must lie in (0, 1], got {value!r:.80}")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.bias.auditing import Audited, Rules, audit_rows
-from monitor.bias.rows import AuditRows, choose_positive, intersect, require_bounded
+from monitor.bias.rows import UNKNOWN, AuditRows, choose_positive, intersect, require_bounded
 from monitor.clock import Window
 from monitor.errors import InputError, TooLittleData
 from monitor.ingest import read_records
@@ -90,6 +90,9 @@ def audit_window(
         join=join or {},
         counts=results.policy.models.get(name, DEFAULTS).labels.counts,
     )
+    for attribute, values in rows.groups.items():
+        if set(values) == {UNKNOWN}:
+            raise InputError(f"no sampled answer has the attribute {attribute}; name another, or give --join")
     if policy.intersections:
         intersect(rows)
     require_bounded(rows)

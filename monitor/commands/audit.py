@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.commands.audit_app import audit_app
-from monitor.commands.common import JsonFlag, print_json, say
+from monitor.commands.common import JsonFlag, print_json, say, shown
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 if TYPE_CHECKING:
@@ -196,16 +196,20 @@ def write_audit(audited: "Audited", told: dict[str, Any], out: Path) -> None:
         writer = csv.writer(table)
         writer.writerow(["attribute", "category", "applicants", "selected", "selection rate", "impact ratio"])
         for one in audited.attributes:
-            writer.writerows([one.attribute, *row.shown()] for row in one.impact.rows)
+            writer.writerows([_cell(one.attribute), *map(_cell, row.shown())] for row in one.impact.rows)
             writer.writerow([one.attribute, "unknown", one.impact.unknown, "", "", "not included"])
         write_whole(out / "impact_ratio.csv", table.getvalue().encode())
     except OSError as error:
         raise write_failed(out, error, remedy="name a folder that can be written") from None
 
 
+def _cell(text: str) -> str:
+    """Return text that a spreadsheet takes for text and not for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _print(audited: "Audited") -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from detectors.estimates import Estimate
@@ -214,13 +218,13 @@ def _print(audited: "Audited") -> None:
     console = Console()
     for one in audited.attributes:
         base = {measure.name.split("[")[0]: measure for measure in one.audit.references}
-        table = Table("rate", "group", "value", "95 % interval", "ratio", "n", f"beside {escape(one.audit.reference)}")
+        table = Table("rate", "group", "value", "95 % interval", "ratio", "n", f"beside {shown(one.audit.reference)}")
         for metric, measure in base.items():
             if isinstance(measure, Estimate):
                 interval = f"{measure.low:.3f} to {measure.high:.3f}"
                 table.add_row(
                     metric,
-                    escape(one.audit.reference),
+                    shown(one.audit.reference),
                     f"{measure.value:.4f}",
                     interval,
                     "1",
@@ -239,11 +243,11 @@ def _print(audited: "Audited") -> None:
                     words = sentence(compared, reference=one.audit.reference, margin=audited.rules.margin)
                     table.add_row(
                         "",
-                        escape(compared.group),
+                        shown(compared.group),
                         *cells,
                         told,
                         f"{rate.n if isinstance(rate, Estimate) else 0:,}",
-                        escape(words),
+                        shown(words),
                     )
         console.print(f"{one.attribute}: {one.audit.verdict.value}", highlight=False, markup=False)
         console.print(table)

@@ -78,6 +78,13 @@ def say(line: str, *, aside: bool = False) -> None:
     stream.flush()
 
 
+def shown(text: str) -> str:
+    """Return text of a file as a table may hold it: no markup, and nothing that drives a terminal."""
+    from rich.markup import escape
+
+    return escape("".join(one for one in text if one.isprintable() or one == " "))
+
+
 def warn(line: str) -> None:
     """Print one line of warning on stderr."""
     sys.stderr.write(f"driftwarden: warning: {line}\n")

@@ -12,6 +12,7 @@ from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 from detectors.group_auc import auc_estimate, group_aucs
 from detectors.impact_ratio import impact_ratio_table
+from detectors.rates import rate_bounds
 
 
 def rows(counts: dict[str, tuple[int, int, int, int]]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
@@ -85,14 +86,33 @@ def test_groups_of_one_row_or_of_none_say_so() -> None:
     assert audit.verdict is BiasVerdict.INSUFFICIENT
 
 
+def test_an_interval_of_a_rate_holds_where_the_selected_are_drawn_oftener() -> None:
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(300):
+        truths = rng.random(6000) < 0.5
+        selected = np.where(truths, rng.random(6000) < 0.9, rng.random(6000) < 0.3)
+        chances = np.where(selected, 0.5, 0.1)
+        kept = rng.random(6000) < chances
+        counts = group_counts(
+            ["a"], np.zeros(kept.sum(), int), selected[kept], truths[kept], inclusion_probability=chances[kept]
+        )
+        hits, n = counts.rate("fnr")
+        low, high = rate_bounds(hits, n)
+        covered += bool(low[0] <= 0.1 <= high[0])
+    assert covered >= 272  # of 300: below it with chance 0.001 where 95 in 100 hold
+
+
 def test_rows_that_were_drawn_unequally_keep_their_rates_and_lose_certainty() -> None:
     selected = np.array([1, 0] * 500)
-    chances = np.where(selected == 1, 0.5, 1.0)  # the selected are drawn half as often
-    plain = group_counts(["a"], np.zeros(1000, int), selected)
+    chances = np.where(np.arange(1000) % 4 < 2, 0.1, 1.0)  # half of each kind is drawn seldom
     weighed = group_counts(["a"], np.zeros(1000, int), selected, inclusion_probability=chances)
     hits, n = weighed.rate("selection_rate")
-    assert hits[0] / n[0] == pytest.approx(2 / 3)
-    assert n[0] < plain.n[0]
+    assert hits[0] / n[0] == pytest.approx(0.5)
+    assert n[0] == pytest.approx(1000 * 5.5**2 / 50.5, rel=0.01)  # Kish: (mean of w)² / mean of w²
+    rare = group_counts(["a"], np.zeros(1000, int), selected, inclusion_probability=np.where(selected == 1, 0.5, 1.0))
+    hits, n = rare.rate("selection_rate")
+    assert hits[0] / n[0] == pytest.approx(2 / 3)  # the selected stand for two each
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))

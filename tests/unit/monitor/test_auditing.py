@@ -139,7 +139,7 @@ def test_rarely_drawn_rows_weigh_more_and_say_less(engine: Engine, runner: Runne
     }
 
 
-def test_a_positive_label_that_never_occurs_is_a_failed_run_and_is_tried_again(engine: Engine) -> None:
+def test_a_window_without_the_positive_label_says_so_once(engine: Engine) -> None:
     bias = BIAS.model_copy(update={"positive": "nope"})
     runner = Runner(
         engine=engine,
@@ -150,9 +150,9 @@ def test_a_positive_label_that_never_occurs_is_a_failed_run_and_is_tried_again(e
     )
     predict(engine, hour=0, rates={"north": 0.5})
     (run,) = at(runner, 3)
-    assert run.status == "failed"
-    assert "the positive label 'nope' never occurs" in (run.error or "")
-    assert len(at(runner, 3.1)) == 1
+    assert run.status == "too_little_data"
+    assert "the positive label 'nope' never occurs" in run.payload["reason"]
+    assert at(runner, 3.1) == []
 
 
 def test_the_report_shows_what_the_audit_compared(engine: Engine, runner: Runner) -> None:

@@ -27,7 +27,7 @@ def test_disparities_come_first_and_say_which_way(report: ReportInput) -> None:
     page = render_report(replace(report, audit=shown))
     assert "Bias audit" in page
     assert "1,200 answers, 600 of them labelled: disparity." in page
-    assert "disparity: 30.0% below north" in page
+    assert "disparity: 30.0 points below north" in page
     assert "insufficient evidence: 571 rows would tell" in page
     assert page.index(">south<") < page.index("east&lt;") < page.index(">west<")
     assert "<b>east" not in page

@@ -111,3 +111,15 @@ def test_a_bad_row_is_named(tmp_path: Path, row: dict, said: str) -> None:
     done = RUN.invoke(app, ["audit", "bias", "--predictions", str(path), "--groups", "race"])
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
+
+
+def test_groups_that_drive_a_spreadsheet_or_a_terminal_are_shown_as_text(tmp_path: Path) -> None:
+    path, out = tmp_path / "p.jsonl", tmp_path / "out"
+    lines = [{"prediction": str(i % 2), "team": ("=1+1", "\x1b]0;x\x07red")[i % 3 == 0]} for i in range(60)]
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    done = RUN.invoke(app, ["audit", "bias", "--predictions", str(path), "--groups", "team", "--out", str(out)])
+    assert done.exit_code == 4, done.exception
+    assert "\x1b]" not in done.stdout
+    cells = [cell for row in csv.reader((out / "impact_ratio.csv").read_text("utf-8").splitlines()) for cell in row]
+    assert "'=1+1" in cells
+    assert "=1+1" not in cells
