@@ -10,6 +10,7 @@ from detectors.estimates import Estimate, NotEstimated
 
 NAME = "krippendorff_alpha"
 MINIMUM_UNITS = 2
+FEW_UNITS = 30  # below, the bootstrap's interval holds too seldom: 57 in 100 at 10 texts; the method says so
 
 
 def annotator_agreement(
@@ -37,9 +38,9 @@ def annotator_agreement(
     draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
     found = [one for draw in draws if (one := _alpha(disagreement, counts, draw.astype(np.float64))) is not None]
     low, high = np.quantile(found, [alpha / 2, 1 - alpha / 2])
-    return Estimate(
-        NAME, value, min(float(low), value), max(float(high), value), len(counts), "bootstrap over texts", alpha
-    )
+    few = f", too few texts for it to hold ({FEW_UNITS} needed)" if len(counts) < FEW_UNITS else ""
+    method = f"bootstrap over texts{few}"
+    return Estimate(NAME, value, min(float(low), value), max(float(high), value), len(counts), method, alpha)
 
 
 def _pairable(labels: Sequence[tuple[str, str, str]]) -> FloatArray:

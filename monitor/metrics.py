@@ -80,8 +80,8 @@ class ResultsCollector(Collector):
         yield from self._events(counts)
         yield self._runs(counts)
         yield from _verdicts(latest, results)
-        yield from _quality([run for run in latest if run.job == "quality"])
-        yield from _bias([run for run in latest if run.job == "bias"])
+        yield from _quality(_of_newest_version(latest, "quality"))
+        yield from _bias(_of_newest_version(latest, "bias"))
         yield from _freshness(latest, succeeded)
         yield from _texts(counts, known)
         yield _gauge(names.UNEMBEDDED_TEXTS, _waiting(waiting, known, self._models))
@@ -122,6 +122,14 @@ def _verdicts(latest: list[store.StoredRun], results: dict[int, list[store.Store
     )
     yield _gauge(names.DRIFT_STATISTIC, {(run.model, run.version, one.name): one.statistic for run, one in rows})
     yield _gauge(names.DRIFT_THRESHOLD, {(run.model, run.version, one.name): one.threshold for run, one in rows})
+
+
+def _of_newest_version(latest: list[store.StoredRun], job: str) -> list[store.StoredRun]:
+    """Return each model's newest run of a job: what a version did before the alias left it raises no alarm today."""
+    newest: dict[str, store.StoredRun] = {}
+    for run in sorted((run for run in latest if run.job == job), key=lambda run: (run.window_end, run.id)):
+        newest[run.model] = run
+    return list(newest.values())
 
 
 def _quality(latest: list[store.StoredRun]) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ import typer
 
 from monitor.commands.common import JsonFlag, policy_or_default, print_json, progress, read_settings, say
 from monitor.commands.opening import open_store
+from monitor.errors import InputError
 
 if TYPE_CHECKING:
     from monitor.capture import Kind
@@ -67,6 +68,8 @@ def _take_in(files: list[Path], *, kind: "Kind", as_json: bool) -> None:
         say(", ".join(f"{count} {name}" for name, count in answer.items()))
         if totals.rejected:
             say("the rejected ones: driftwarden dead-letters")
+    if totals.rejected and not (totals.accepted or totals.duplicate or totals.sampled_out):
+        raise InputError(f"all {totals.rejected} rows are refused; driftwarden dead-letters says why")
 
 
 def dead_letters(

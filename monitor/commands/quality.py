@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import JsonFlag, code_version, policy_or_default, print_json, read_settings, warn
+from monitor.commands.common import JsonFlag, code_version, policy_or_default, print_json, read_settings, shown, warn
 from monitor.commands.opening import open_models, open_store
 from monitor.errors import EXIT_TOO_LITTLE_DATA, InputError
 
@@ -144,7 +144,6 @@ def show(answer: dict[str, Any], *, as_json: bool) -> None:
 def print_table(answer: dict[str, Any]) -> None:
     """Print the measures as a table and what could not be measured below it."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -153,7 +152,7 @@ def print_table(answer: dict[str, Any]) -> None:
     table = Table("measure", "value", f"{confidence} interval", "n", "interval by")
     for one in answer["metrics"]:
         table.add_row(
-            escape(one["name"]),
+            shown(one["name"]),
             f"{one['value']:.4f}",
             f"{one['low']:.4f} to {one['high']:.4f}",
             f"{one['n']:,}",
@@ -169,7 +168,7 @@ def print_table(answer: dict[str, Any]) -> None:
         console.print(table)
     for one in answer["not_estimated"]:
         needed = "" if one["needed"] is None else f" ({one['got']} of {one['needed']} needed)"
-        console.print(f"  {escape(one['name'])}: not estimated, {escape(one['reason'])}{needed}", highlight=False)
+        console.print(f"  {shown(one['name'])}: not estimated, {shown(one['reason'])}{needed}", highlight=False)
     _print_beside(console, answer)
 
 

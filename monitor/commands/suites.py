@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.commands.audit_app import audit_app
-from monitor.commands.common import JsonFlag, model_policy, print_json, progress, read_settings, say
+from monitor.commands.common import JsonFlag, model_policy, print_json, progress, read_settings, say, shown
 from monitor.commands.opening import require_registry
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
@@ -80,17 +80,16 @@ def text(
 
 def _print(told: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     if told["kind"] == "swaps":
         for one in told["attributes"]:
-            table = Table("identity", "flips", "95 % interval", "score moves by", f"beside {escape(one['reference'])}")
+            table = Table("identity", "flips", "95 % interval", "score moves by", f"beside {shown(one['reference'])}")
             for identity in one["identities"]:
                 needed = "" if identity["needed"] is None else f": {identity['needed']} templates would tell"
                 table.add_row(
-                    escape(identity["identity"]),
+                    shown(identity["identity"]),
                     *_cells(identity["flip_rate"]),
                     f"{identity['score_move']['value']:.4f}" if identity["score_move"]["value"] is not None else "–",
                     identity["verdict"] + needed,
@@ -105,7 +104,7 @@ def _print(told: dict[str, Any]) -> None:
         for title in ("functionalities", "identities"):
             table = Table(title, "right", "95 % interval", "n", f"asked {told['least']:.0%}")
             for one in told[title]:
-                table.add_row(escape(one["name"]), *_cells(one), str(one["n"]), one["verdict"])
+                table.add_row(shown(one["name"]), *_cells(one), str(one["n"]), one["verdict"])
             console.print(table)
     console.print(f"verdict: {told['verdict']}", highlight=False, markup=False)
 

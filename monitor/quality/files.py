@@ -156,7 +156,7 @@ def _probability(where: str, value: Any) -> float:
         return 1.0
     try:
         probability = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         probability = float("nan")
     if isinstance(value, bool) or not 0.0 < probability <= 1.0:
         raise InputError(f"{where} field inclusion_probability must lie in (0, 1], got {value!r:.80}")
@@ -176,7 +176,7 @@ def _moment(where: str, value: Any) -> datetime | None:
         return None
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InputError(

@@ -22,6 +22,7 @@ from monitor.quality.answer import Answer, estimate_as_json, measure
 from monitor.quality.degrading import judge_degradation, mature_rows, state_before
 from monitor.quality.examples import Asked, Cohort, Example, Looks, Task, Unreadable
 from monitor.quality.lag import lag_corrected
+from monitor.quality.looks import alike
 from monitor.quality.tasks import task_named
 from monitor.results import Results
 
@@ -192,6 +193,8 @@ def _powered(cohort: Cohort, task: Task, *, alpha: float) -> dict[str, Any]:
     scored = [one for one in cohort.labelled if one.confidence is not None]
     if not task.scored or not scored:
         return {"value": None, "reason": "no labelled prediction has a confidence", "got": 0, "needed": 20}
+    if not alike(np.array([one.inclusion_probability for one in (*cohort.labelled, *cohort.unlabelled)])):
+        return {"value": None, "reason": "rows were sampled with unequal chances", "got": len(scored), "needed": None}
     hits = np.array([float(one.prediction == one.truth) for one in scored])
     return _measure_as_json(
         prediction_powered_accuracy(hits, _confidences(scored), _confidences(cohort.unlabelled), alpha=alpha)

@@ -1,6 +1,7 @@
 """Read suites: templates with identity slots (TOML), and cases with a known answer in HateCheck's columns (CSV)."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -72,6 +73,10 @@ def parse_swaps(document: str, *, where: str) -> Swaps:
     short = next((name for name, given in terms.items() if len(given) < 2), None)
     if short is not None:
         raise InputError(f"{where}: attributes.{short} needs two terms or more, the first to compare with")
+    longest = max(len(term) for given in terms.values() for term in given)
+    for place, template in enumerate(templates):
+        if len(template) + template.count(SLOT) * longest > MAX_TEXT:
+            raise InputError(f"{where}: templates[{place}] makes texts of over {MAX_TEXT:,} characters")
     variants = len(templates) * sum(len(given) for given in terms.values())
     if variants > MAX_VARIANTS:
         raise InputError(f"{where}: {variants:,} texts; a suite makes at most {MAX_VARIANTS:,}")
@@ -84,7 +89,7 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
     for place, one in enumerate(value):
         if not isinstance(one, str) or not one.strip() or len(one) > MAX_TEXT:
             raise InputError(f"{where}[{place}] must be a text of up to {MAX_TEXT:,} characters, got {one!r:.80}")
-    twice = next((one for one in value if value.count(one) > 1), None)
+    twice = next((one for one, times in Counter(value).items() if times > 1), None)
     if twice is not None:
         raise InputError(f"{where} holds {twice!r:.80} twice")
     return tuple(value)
