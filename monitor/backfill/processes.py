@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 import structlog
 
 from monitor.errors import InputError, TryAgainLater
-from monitor.signals import interrupts_held
+from monitor.signals import end_with_parent, interrupts_held
 
 ATTEMPTS = 2  # a task that ended so many processes is not given to another
 Run = Callable[[str], tuple[str, bytes]]
@@ -122,12 +122,19 @@ def _end(running: Sequence[_Process]) -> None:
 
 
 def _serve(start: Callable[[str, int], Run], device: str, processes: int, connection: Connection) -> None:
+    end_with_parent()
     run: Run | None = None
-    with contextlib.suppress(EOFError, OSError):  # the main process is gone, or wants no more
-        while True:
+    while True:
+        try:
             task = connection.recv()
-            run = start(device, processes) if run is None else run
-            connection.send(run(task))
+        except (EOFError, OSError):  # the main process is gone, or wants no more
+            return
+        run = start(device, processes) if run is None else run
+        answer = run(task)
+        try:
+            connection.send(answer)
+        except OSError:
+            return
 
 
 def share_of_cores(processes: int) -> int:

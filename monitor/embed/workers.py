@@ -1,9 +1,7 @@
 """Tokenise in processes of their own, where a GPU is faster than one process can tokenise for it."""
 
-import contextlib
 import multiprocessing
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +14,7 @@ import structlog
 
 from monitor.embed.loading import load_tokenizer, quiet
 from monitor.embed.tokenising import Key, Tokeniser, Tokens
-from monitor.signals import interrupts_held
+from monitor.signals import end_with_parent, interrupts_held
 
 GPU_WORKERS = 5  # 2.3 million tokens a second, at half a million a core
 LEAST_TEXTS = 1024  # fewer are tokenised here: a worker would cost more than it spares
@@ -110,17 +108,9 @@ _opened: list[Tokeniser] = []  # this process's own, where it is a worker
 
 def _open(folder: str, vocabulary_size: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a worker is a core
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     quiet()
     _opened.append(Tokeniser(load_tokenizer(Path(folder), vocabulary_size=vocabulary_size)))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        with contextlib.suppress(OSError):
-            parent.join()
-        os._exit(1)  # it was killed: nobody reads what this process does
 
 
 def _tokenise(keys: Sequence[Key], max_length: int) -> PackedTokens:
