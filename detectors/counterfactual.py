@@ -15,7 +15,7 @@ from detectors.checks import probability
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 from detectors.rates import rate_bounds
-from detectors.weighted import Measure, mean_estimate
+from detectors.weighted import Measure, mean_estimate, ratio_estimate
 
 FEWEST = 5  # templates of an identity
 
@@ -129,29 +129,38 @@ class CaseShare:
     """
 
     kind: str
-    share: Estimate
+    share: Estimate  # its n counts templates
     verdict: str
+    cases: int
 
 
 def case_shares(
-    kinds: Sequence[str], right: npt.ArrayLike, n: npt.ArrayLike, *, least: float, alpha: float = 0.05
+    kinds: Sequence[str],
+    right: Sequence[npt.ArrayLike],
+    n: Sequence[npt.ArrayLike],
+    *,
+    least: float,
+    alpha: float = 0.05,
 ) -> tuple[CaseShare, ...]:
-    """Return each kind's share of right answers, right (k,) of n (k,) >= 1, beside the least share that is asked.
+    """Return each kind's share of right answers beside the least share that is asked.
 
-    Verdicts stand at alpha over the number of kinds, one-sided; intervals are each kind's own.
+    Of each kind right and n hold its templates' counts (t,): cases made from one template with other words in it stand
+    or fall together, so the template is the unit of chance. Verdicts stand at alpha over the number of kinds,
+    one-sided; intervals are each kind's own. Source: Cochran 1977, sec. 6.4, as in detectors.weighted.ratio_estimate.
 
-    >>> [one.verdict for one in case_shares(["a", "b", "c"], [10, 95, 17], [100, 100, 20], least=0.8)]
-    ['below', 'met', 'insufficient evidence']
+    >>> few, many = [[1.0] * 17 + [0.0] * 3], [[1.0] * 20]
+    >>> [one.verdict for one in case_shares(["a"], few, many, least=0.8)]
+    ['insufficient evidence']
     """
-    hits, rows = np.asarray(right, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    if not len(kinds) == hits.size == rows.size:
-        raise DetectorInputError(f"kinds, right and n need one length, got {len(kinds)}, {hits.size} and {rows.size}")
-    low, high = rate_bounds(hits, rows, alpha=alpha)
-    strict_low, strict_high = rate_bounds(hits, rows, alpha=2 * alpha / max(len(kinds), 1))
-    method = "wilson, exact where counts are tiny"
+    if not len(kinds) == len(right) == len(n):
+        raise DetectorInputError(f"kinds, right and n need one length, got {len(kinds)}, {len(right)} and {len(n)}")
+    strict = 2 * probability("alpha", alpha) / max(len(kinds), 1)
     found = []
-    for i, kind in enumerate(kinds):
-        verdict = "below" if strict_high[i] < least else "met" if strict_low[i] >= least else "insufficient evidence"
-        share = Estimate(kind, float(hits[i] / rows[i]), float(low[i]), float(high[i]), int(rows[i]), method, alpha)
-        found.append(CaseShare(kind, share, verdict))
+    for kind, hits, rows in zip(kinds, right, n, strict=True):
+        share = ratio_estimate(kind, hits, rows, alpha=alpha)
+        bound = ratio_estimate(kind, hits, rows, alpha=strict)
+        if isinstance(share, NotEstimated) or isinstance(bound, NotEstimated):
+            continue
+        verdict = "below" if bound.high < least else "met" if bound.low >= least else "insufficient evidence"
+        found.append(CaseShare(kind, share, verdict, int(np.sum(np.asarray(rows)))))
     return tuple(found)

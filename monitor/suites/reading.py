@@ -28,12 +28,13 @@ class Swaps:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A text with its right answer, what it tests, and whom it is about (None: nobody)."""
+    """A text with its right answer, what it tests, whom it is about (None: nobody), and the template it is of."""
 
     text: str
     hateful: bool
     functionality: str
     identity: str | None
+    template: str
 
 
 def read_suite(name: str) -> Swaps | tuple[Case, ...]:
@@ -115,7 +116,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
                 f"{path}: row {record.number}: label_gold must be hateful or non-hateful, got {gold!r:.80}"
             )
         identity = str(held.get("target_ident") or "").strip() or None
-        cases.append(Case(text, gold == "hateful", functionality, identity))
+        template = str(held.get("templ_id") or "").strip() or f"row {record.number}"
+        cases.append(Case(text, gold == "hateful", functionality, identity, template))
     if not cases:
         raise InputError(f"{path}: no case")
     return tuple(cases)

@@ -1,6 +1,5 @@
 """Run a suite through a model, and say what came out."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -136,9 +135,15 @@ def run_cases(
         )
     answers, _ = predict(classifier, [case.text for case in cases], advance)
     right = [(answer == positive) == case.hateful for answer, case in zip(answers, cases, strict=True)]
-    of_kind = _shares([case.functionality for case in cases], right, least=least, alpha=alpha / 2)
-    named = [(case.identity, hit) for case, hit in zip(cases, right, strict=True) if case.identity is not None]
-    of_whom = _shares([one for one, _ in named], [hit for _, hit in named], least=least, alpha=alpha / 2)
+    of_kind = _shares([case.functionality for case in cases], cases, right, least=least, alpha=alpha / 2)
+    named = [(case, hit) for case, hit in zip(cases, right, strict=True) if case.identity is not None]
+    of_whom = _shares(
+        [str(case.identity) for case, _ in named],
+        [case for case, _ in named],
+        [hit for _, hit in named],
+        least=least,
+        alpha=alpha / 2,
+    )
     verdicts = [one.verdict for one in (*of_kind, *of_whom)]
     verdict = BELOW if BELOW in verdicts else INSUFFICIENT if INSUFFICIENT in verdicts else FINE
     return SuiteResult(
@@ -157,11 +162,18 @@ def run_cases(
     )
 
 
-def _shares(kinds: Sequence[str], right: Sequence[bool], *, least: float, alpha: float) -> tuple[CaseShare, ...]:
-    n, hits = Counter(kinds), Counter(kind for kind, hit in zip(kinds, right, strict=True) if hit)
-    names = sorted(n)
-    return case_shares(names, [hits[name] for name in names], [n[name] for name in names], least=least, alpha=alpha)
+def _shares(
+    kinds: Sequence[str], cases: Sequence[Case], right: Sequence[bool], *, least: float, alpha: float
+) -> tuple[CaseShare, ...]:
+    counted: dict[str, dict[str, list[int]]] = {}
+    for kind, case, hit in zip(kinds, cases, right, strict=True):
+        held = counted.setdefault(kind, {}).setdefault(case.template, [0, 0])
+        held[0] += hit
+        held[1] += 1
+    names = sorted(counted)
+    hits, rows = ([[held[place] for held in counted[name].values()] for name in names] for place in (0, 1))
+    return case_shares(names, hits, rows, least=least, alpha=alpha)
 
 
 def _share(one: CaseShare) -> dict[str, Any]:
-    return {"name": one.kind, **measure(one.share), "verdict": one.verdict}
+    return {"name": one.kind, **measure(one.share), "n": one.cases, "templates": one.share.n, "verdict": one.verdict}

@@ -47,4 +47,14 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(DetectorInputError, match=r"templates × identities, got \(3, 2\) for 1"):
         swap_effect(["a"], np.zeros((3, 2)), None)
     with pytest.raises(DetectorInputError, match="need one length, got 1, 2 and 2"):
-        case_shares(["a"], [1, 2], [3, 4], least=0.5)
+        case_shares(["a"], [[1], [2]], [[3], [4]], least=0.5)
+
+
+def test_cases_of_one_template_are_one_observation() -> None:
+    apart = case_shares(["a"], [[1.0] * 90 + [0.0] * 50], [[1.0] * 140], least=0.5)[0]
+    together = case_shares(["a"], [[7.0] * 13 + [0.0] * 7], [[7.0] * 20], least=0.5)[0]
+    assert together.share.value == pytest.approx(0.65)
+    assert (together.share.n, together.cases) == (20, 140)
+    assert together.share.high - together.share.low > 2 * (apart.share.high - apart.share.low)
+    assert (apart.verdict, together.verdict) == ("met", "insufficient evidence")
+    assert case_shares(["a"], [[0.0] * 20], [[7.0] * 20], least=0.5)[0].verdict == "below"
