@@ -16,6 +16,7 @@ from detectors.checks import FloatArray, probability
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 from detectors.rates import difference_bounds, difference_p_value, rate_bounds, ratio_bounds, rows_to_show
+from detectors.weighted import rows_worth
 
 METRICS = ("selection_rate", "tpr", "fpr", "fnr", "precision", "accuracy")
 
@@ -53,9 +54,7 @@ class GroupCounts:
     def rate(self, metric: str) -> tuple[FloatArray, FloatArray]:
         """Return hits (G,) and rows (G,) of one of METRICS.
 
-        Weighted rows count as the equally weighted ones that this rate is worth: the Hájek share's variance is
-        p (1 - p) [(1 - p) u + p v] / sum(w), with u and v the mean weights of hits and misses, each steadied by a row
-        of the overall mean. Source: detectors.weighted.share_bounds.
+        Weighted rows count as the equally weighted ones that this rate is worth; see `detectors.weighted.rows_worth`.
         """
         hit, whole = (np.array(one) for one in _PARTS[metric])
         counts = np.array([self.tp, self.fp, self.fn, self.tn])
@@ -80,12 +79,8 @@ def _worth(
 ) -> tuple[FloatArray, FloatArray]:
     some = drawn > 0
     safe = np.where(some, whole, 1.0)
-    share = np.clip(hits / safe, 0.0, 1.0)
-    row, overall = safe / np.maximum(drawn, 1), np.where(some, squares, 1.0) / safe
-    of_hits = (hit_squares + overall * row) / (hits + row)
-    misses, miss_squares = np.maximum(whole - hits, 0.0), np.maximum(squares - hit_squares, 0.0)
-    of_misses = (miss_squares + overall * row) / (misses + row)
-    effective = np.where(some, np.minimum(safe / ((1 - share) * of_hits + share * of_misses), drawn), 0.0)
+    share, worth = rows_worth(hits, safe, hit_squares, np.where(some, squares, 1.0), np.maximum(drawn, 1))
+    effective = np.where(some, np.minimum(worth, drawn), 0.0)
     effective = np.where(some, np.maximum(effective, 1.0), 0.0)
     return share * effective, effective
 

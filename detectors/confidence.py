@@ -42,34 +42,53 @@ def _counted(successes: int, n: int) -> None:
         raise DetectorInputError(f"a share needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
 
 
+def wilson_bounds(share: npt.ArrayLike, n: npt.ArrayLike, *, quantile: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return Wilson's bounds (...) of shares (...) that rest on n (...) > 0 rows' worth of evidence, whole or not.
+
+    quantile is the two-sided one of the confidence: the normal's, or Student's where n is itself an estimate.
+    Source: Wilson 1927.
+    """
+    p, rows = np.asarray(share, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    extra = np.asarray(quantile, dtype=np.float64) ** 2 / rows
+    centre = (p + extra / 2) / (1 + extra)
+    half = np.sqrt(extra * (p * (1 - p) + extra / 4)) / (1 + extra)
+    return np.asarray(np.clip(centre - half, 0.0, p)), np.asarray(np.clip(centre + half, p, 1.0))
+
+
+def exact_bounds(hits: FloatArray, n: FloatArray, *, tail: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return Clopper and Pearson's bounds (...) of rates of hits (...) in n (...), each missed with chance tail (...).
+
+    Source: Clopper & Pearson 1934.
+    """
+    with np.errstate(invalid="ignore"):
+        lower = np.where(hits > 0, beta.ppf(tail, hits, n - hits + 1), 0.0)
+        upper = np.where(hits < n, beta.isf(tail, hits + 1, n - hits), 1.0)
+    return lower, upper
+
+
 def wilson_interval(successes: int, n: int, *, alpha: float = 0.05) -> Interval:
-    """Return Wilson's interval of a share; approximate, good from a few observations on. Source: Wilson 1927.
+    """Return Wilson's interval of a share; approximate, good from a few observations on.
 
     >>> found = wilson_interval(8, 10)
     >>> round(found.lower, 4), round(found.upper, 4)
     (0.4902, 0.9433)
     """
     _counted(successes, n)
-    z = float(norm.isf(probability("alpha", alpha) / 2))
-    share, extra = successes / n, z**2 / n
-    centre = (share + extra / 2) / (1 + extra)
-    half = z / (1 + extra) * float(np.sqrt(share * (1 - share) / n + extra / (4 * n)))
-    lower = 0.0 if successes == 0 else max(0.0, centre - half)
-    return Interval(lower, 1.0 if successes == n else min(1.0, centre + half), alpha)
+    lower, upper = wilson_bounds(successes / n, n, quantile=norm.isf(probability("alpha", alpha) / 2))
+    return Interval(float(lower), float(upper), alpha)
 
 
 def exact_interval(successes: int, n: int, *, alpha: float = 0.05) -> Interval:
-    """Return the interval of a share whose coverage never falls below 1 - alpha. Source: Clopper & Pearson 1934.
+    """Return the interval of a share whose coverage never falls below 1 - alpha.
 
     >>> found = exact_interval(0, 10)
     >>> round(found.lower, 4), round(found.upper, 4)
     (0.0, 0.3085)
     """
     _counted(successes, n)
-    half = probability("alpha", alpha) / 2
-    lower = float(beta.ppf(half, successes, n - successes + 1)) if successes else 0.0
-    upper = float(beta.isf(half, successes + 1, n - successes)) if successes < n else 1.0
-    return Interval(lower, upper, alpha)
+    tail = np.asarray(probability("alpha", alpha) / 2)
+    lower, upper = exact_bounds(np.asarray(float(successes)), np.asarray(float(n)), tail=tail)
+    return Interval(float(lower), float(upper), alpha)
 
 
 def confidence_sequence(

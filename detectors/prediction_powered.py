@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from detectors.checks import FloatArray, matrix, outcomes, probability, vector
+from detectors.confidence import wilson_bounds
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 
@@ -253,8 +254,5 @@ def share_bounds(share: float, n: float, *, alpha: float) -> tuple[float, float]
     >>> round(low, 4), round(high, 4)
     (0.4902, 0.9433)
     """
-    z = float(norm.isf(alpha / 2))
-    extra = z**2 / n
-    centre = (share + extra / 2) / (1 + extra)
-    half = z / (1 + extra) * float(np.sqrt(share * (1 - share) / n + extra / (4 * n)))
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+    low, high = wilson_bounds(share, n, quantile=norm.isf(alpha / 2))
+    return float(low), float(high)

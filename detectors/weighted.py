@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import norm, t
 
 from detectors.checks import FloatArray, probability, vector
-from detectors.confidence import confidence_sequence
+from detectors.confidence import confidence_sequence, wilson_bounds
 from detectors.errors import DetectorInputError
 from detectors.estimates import Estimate, NotEstimated
 
@@ -68,16 +68,12 @@ def effective_wilson(
     """Return lower and upper bounds (...) of Wilson's interval for shares (...) that rest on effective_n > 0 rows.
 
     The quantile is the normal's where exact_n, and else, as n is itself an estimate, Student's of effective_n - 1
-    degrees, at least 1. Source: Wilson 1927; Korn & Graubard 1998.
+    degrees, at least 1. Source: Korn & Graubard 1998.
     """
-    p, n = np.asarray(share, dtype=np.float64), np.asarray(effective_n, dtype=np.float64)
+    n = np.asarray(effective_n, dtype=np.float64)
     tail = probability("alpha", alpha) / 2
     quantile = np.where(exact_n, norm.isf(tail), t.isf(tail, np.maximum(n - 1, 1.0)))
-    extra = quantile**2 / n
-    centre = (p + extra / 2) / (1 + extra)
-    half = np.sqrt(extra * (p * (1 - p) + extra / 4)) / (1 + extra)
-    lower = np.where(p <= 0, 0.0, np.clip(centre - half, 0.0, p))
-    return lower, np.where(p >= 1, 1.0, np.clip(centre + half, p, 1.0))
+    return wilson_bounds(share, n, quantile=quantile)
 
 
 def mean_estimate(
@@ -194,21 +190,28 @@ def method_of(equal: bool) -> str:
     return "wilson" if equal else "wilson, effective n"
 
 
-def share_bounds(
-    hit: FloatArray, whole: FloatArray, hit_squares: FloatArray, squares: FloatArray, n: FloatArray, *, alpha: float
-) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
-    """Return shares (k,), their bounds, and whether weights are equal, from sums of w and w² of hits and of all rows.
+def rows_worth(
+    hit: FloatArray, whole: FloatArray, hit_squares: FloatArray, squares: FloatArray, n: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return shares (k,) and the equally weighted rows (k,) they are worth, from sums of w and w² of hits and all.
 
     The variance of a Hájek share p is p (1 - p) [(1 - p) u + p v] / sum(w), u and v being the mean weights of hits
     and of misses (each row counted w times): a miss that stands for many rows costs most where p is near 1. Each is
-    steadied by one row of the overall mean.
+    steadied by one row of the overall mean. n (k,) >= 1 counts the rows.
     """
     share = np.clip(hit / whole, 0.0, 1.0)
-    equal = squares * n <= whole**2 * (1 + 1e-9)
     row, overall = whole / n, squares / whole
     miss, miss_squares = np.maximum(whole - hit, 0.0), np.maximum(squares - hit_squares, 0.0)
     of_hits = (hit_squares + overall * row) / (hit + row)
     of_misses = (miss_squares + overall * row) / (miss + row)
-    effective = np.where(equal, n, whole / ((1 - share) * of_hits + share * of_misses))
-    lower, upper = effective_wilson(share, effective, alpha=alpha, exact_n=equal)
+    return share, whole / ((1 - share) * of_hits + share * of_misses)
+
+
+def share_bounds(
+    hit: FloatArray, whole: FloatArray, hit_squares: FloatArray, squares: FloatArray, n: FloatArray, *, alpha: float
+) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Return shares (k,), their bounds, and whether weights are equal; arguments are those of `rows_worth`."""
+    equal = squares * n <= whole**2 * (1 + 1e-9)
+    share, worth = rows_worth(hit, whole, hit_squares, squares, n)
+    lower, upper = effective_wilson(share, np.where(equal, n, worth), alpha=alpha, exact_n=equal)
     return share, lower, upper, equal
