@@ -63,6 +63,14 @@ def read_records(path: Path) -> Iterator[Record]:
         raise InputError(f"{path}: {error.strerror or error}") from None
 
 
+def readable_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and fields of every row. Raises InputError also for a row that cannot be read."""
+    for record in read_records(path):
+        if record.error is not None:
+            raise InputError(f"{path}: row {record.number}: {record.error}")
+        yield record.number, record.fields
+
+
 def _read_jsonl(path: Path) -> Iterator[Record]:
     position = 0
     with path.open("rb") as stream:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from monitor.clock import hour_of
 from monitor.errors import InputError
 from monitor.events import Refusal, clean_text, read_attributes
-from monitor.ingest import read_records
+from monitor.ingest import readable_records
 
 TEXT_SUFFIXES = (".jsonl", ".csv", ".parquet")
 LARGEST = np.float64(np.finfo(np.float32).max)  # sketches keep rows as float32
@@ -219,9 +219,29 @@ def _attributes(path: Path, number: int, value: Any) -> dict[str, str] | None:
     return found
 
 
-def _hour(path: Path, number: int, value: Any) -> int | None:
-    """Return the hours since 1970 of an ISO 8601 time with a zone, or of a Parquet timestamp with one."""
-    if value == "":
+def read_identity(path: Path, number: int, value: Any) -> str:
+    """Return an id, a string or a number. Raises InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(f"{path}: row {number}: field id must be a string or a number, got {value!r:.80}")
+    return str(value)
+
+
+def read_inclusion_probability(path: Path, number: int, value: Any) -> float:
+    """Return a probability in (0, 1], 1 where the field is empty. Raises InputError for anything else."""
+    if value is None or value == "":
+        return 1.0
+    try:
+        probability = float(value)
+    except (OverflowError, TypeError, ValueError):
+        probability = float("nan")
+    if isinstance(value, bool) or not 0.0 < probability <= 1.0:
+        raise InputError(f"{path}: row {number}: field inclusion_probability must lie in (0, 1], got {value!r:.80}")
+    return probability
+
+
+def read_moment(path: Path, number: int, value: Any) -> datetime | None:
+    """Return an ISO 8601 time with a zone, or a Parquet timestamp with one; None where the field is empty."""
+    if value is None or value == "":
         return None
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -232,7 +252,13 @@ def _hour(path: Path, number: int, value: Any) -> int | None:
             f"{path}: row {number}: field timestamp must be ISO 8601 with a zone, such as 2026-01-31T09:00:00Z, "
             f"got {value!r:.80}"
         )
-    return hour_of(moment)
+    return moment
+
+
+def _hour(path: Path, number: int, value: Any) -> int | None:
+    """Return the hours since 1970 of a time."""
+    moment = read_moment(path, number, value)
+    return None if moment is None else hour_of(moment)
 
 
 _READERS: dict[str, Callable[[Path, int, Any], Any]] = {
@@ -250,7 +276,4 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}: expected one of .npy, {', '.join(TEXT_SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    for record in read_records(path):
-        if record.error is not None:
-            raise InputError(f"{path}: row {record.number}: {record.error}")
-        yield record.number, record.fields
+    yield from readable_records(path)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from monitor.errors import InputError
-from monitor.ingest import read_records
+from monitor.ingest import readable_records
+from monitor.texts import read_inclusion_probability
 
 UNKNOWN = "unknown"  # the group of rows that do not say
 TIMES = " × "  # between the parts of an intersection
@@ -63,10 +64,8 @@ def read_rows(
     """
     rows = AuditRows({name: [] for name in groups})
     columns: set[str] = set()
-    for record in read_records(path):
-        if record.error is not None:
-            raise InputError(f"{path}: row {record.number}: {record.error}")
-        held, where = record.fields, f"{path}: row {record.number}:"
+    for number, held in readable_records(path):
+        where = f"{path}: row {number}:"
         attributes = held.get("attributes")
         columns |= held.keys() | (attributes.keys() if isinstance(attributes, dict) else set())
         if held.get("prediction") in (None, ""):
@@ -77,7 +76,7 @@ def read_rows(
             prediction=_text(held["prediction"]),
             truth=None if truth in (None, "") else _text(truth),
             score=_score(where, held, positive),
-            inclusion_probability=_probability(where, held.get("inclusion_probability")),
+            inclusion_probability=read_inclusion_probability(path, number, held.get("inclusion_probability")),
         )
     if not len(rows):
         raise InputError(f"{path}: no row")
@@ -102,18 +101,6 @@ def _score(where: str, held: Mapping[str, Any], positive: str | None) -> float |
         found = float("nan")
     if not math.isfinite(found):
         raise InputError(f"{where} field score must be a number, got {given!r:.80}")
-    return found
-
-
-def _probability(where: str, value: Any) -> float:
-    if value in (None, ""):
-        return 1.0
-    try:
-        found = float(value)
-    except (OverflowError, TypeError, ValueError):
-        found = float("nan")
-    if isinstance(value, bool) or not 0 < found <= 1:
-        raise InputError(f"{where} field inclusion_probability must lie in (0, 1], got {value!r:.80}")
     return found
 
 

@@ -11,9 +11,10 @@ from monitor.bias.auditing import Audited, Rules, audit_rows
 from monitor.bias.rows import UNKNOWN, AuditRows, choose_positive, intersect, require_bounded
 from monitor.clock import Window
 from monitor.errors import InputError, TooLittleData
-from monitor.ingest import read_records
+from monitor.ingest import readable_records
 from monitor.policy import DEFAULTS, BiasPolicy
 from monitor.results import Results
+from monitor.texts import read_identity
 
 Join = Mapping[str, Mapping[str, Any]]
 
@@ -21,17 +22,11 @@ Join = Mapping[str, Mapping[str, Any]]
 def read_join(path: Path) -> dict[str, dict[str, Any]]:
     """Read groups by event id from a .jsonl, .csv or .parquet file with `id`. Raises InputError naming file and row."""
     found: dict[str, dict[str, Any]] = {}
-    for record in read_records(path):
-        if record.error is not None:
-            raise InputError(f"{path}: row {record.number}: {record.error}")
-        identity = record.fields.get("id")
-        if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
-            raise InputError(
-                f"{path}: row {record.number}: field id must be a string or a number, got {identity!r:.80}"
-            )
-        if str(identity) in found:
-            raise InputError(f"{path}: row {record.number}: id {identity!r:.80} stands there twice")
-        found[str(identity)] = record.fields
+    for number, fields in readable_records(path):
+        identity = read_identity(path, number, fields.get("id"))
+        if identity in found:
+            raise InputError(f"{path}: row {number}: id {identity!r:.80} stands there twice")
+        found[identity] = fields
     return found
 
 

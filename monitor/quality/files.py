@@ -1,7 +1,7 @@
 """Read predictions and labels from files (JSON Lines, CSV, Parquet) for the stateless command."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Any
 
 from monitor.errors import InputError
 from monitor.events import Refusal, read_scores
-from monitor.ingest import read_records
+from monitor.ingest import readable_records
 from monitor.quality.examples import Cohort, Example, Task, Unreadable
-from monitor.texts import read_confidence
+from monitor.texts import read_confidence, read_identity, read_inclusion_probability, read_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _read_predictions(path: Path, task: Task) -> tuple[dict[str, Example], dict[
     examples: dict[str, Example] = {}
     votes: dict[str, list[Vote]] = {}
     repeated = 0
-    for number, fields in _rows(path):
+    for number, fields in readable_records(path):
         example = _example(path, number, fields, task)
         known = examples.setdefault(example.id, example)
         if known is not example:
@@ -83,26 +83,12 @@ def _read_predictions(path: Path, task: Task) -> tuple[dict[str, Example], dict[
 
 def _read_votes(path: Path, task: Task) -> dict[str, list[Vote]]:
     votes: dict[str, list[Vote]] = {}
-    for number, fields in _rows(path):
+    for number, fields in readable_records(path):
         vote = _vote(path, number, fields, task)
         if vote is None:
             raise InputError(f"{path}: row {number}: field label is missing")
-        votes.setdefault(_identity(path, number, fields), []).append(vote)
+        votes.setdefault(read_identity(path, number, fields.get("id")), []).append(vote)
     return votes
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for record in read_records(path):
-        if record.error is not None:
-            raise InputError(f"{path}: row {record.number}: {record.error}")
-        yield record.number, record.fields
-
-
-def _identity(path: Path, number: int, fields: dict[str, Any]) -> str:
-    identity = fields.get("id")
-    if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
-        raise InputError(f"{path}: row {number}: field id must be a string or a number, got {identity!r:.80}")
-    return str(identity)
 
 
 def _example(path: Path, number: int, fields: dict[str, Any], task: Task) -> Example:
@@ -113,11 +99,11 @@ def _example(path: Path, number: int, fields: dict[str, Any], task: Task) -> Exa
     scores, confidence = _scored(path, number, fields, prediction) if task.scored else (None, None)
     stage = fields.get("stage")
     return Example(
-        id=_identity(path, number, fields),
+        id=read_identity(path, number, fields.get("id")),
         prediction=prediction,
         confidence=confidence,
         scores=scores,
-        inclusion_probability=_probability(where, fields.get("inclusion_probability")),
+        inclusion_probability=read_inclusion_probability(path, number, fields.get("inclusion_probability")),
         stage=None if stage in (None, "") else str(stage),
     )
 
@@ -151,38 +137,12 @@ def _probabilities(where: str, value: Any, prediction: str) -> dict[str, float]:
     return found
 
 
-def _probability(where: str, value: Any) -> float:
-    if value is None or value == "":
-        return 1.0
-    try:
-        probability = float(value)
-    except (OverflowError, TypeError, ValueError):
-        probability = float("nan")
-    if isinstance(value, bool) or not 0.0 < probability <= 1.0:
-        raise InputError(f"{where} field inclusion_probability must lie in (0, 1], got {value!r:.80}")
-    return probability
-
-
 def _vote(path: Path, number: int, fields: dict[str, Any], task: Task) -> Vote | None:
     if fields.get("label") in (None, ""):
         return None
     where = f"{path}: row {number}:"
-    given_at = fields.get("timestamp")
-    return Vote(number, _read(where, "label", task.read_truth, fields["label"]), _moment(where, given_at))
-
-
-def _moment(where: str, value: Any) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (OverflowError, TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InputError(
-            f"{where} field timestamp must be ISO 8601 with a zone, such as 2026-01-31T09:00:00Z, got {value!r:.80}"
-        )
-    return moment
+    given_at = read_moment(path, number, fields.get("timestamp"))
+    return Vote(number, _read(where, "label", task.read_truth, fields["label"]), given_at)
 
 
 def _settled(votes: dict[str, list[Vote]], *, source: Path) -> tuple[dict[str, Any], list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.errors import InputError
-from monitor.ingest import read_records
+from monitor.ingest import readable_records
 
 BUILTIN = "builtin"
 SLOT = "{who}"
@@ -99,24 +99,19 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 def read_cases(path: Path) -> tuple[Case, ...]:
     """Read cases in HateCheck's columns. Raises InputError naming file, row, column and value."""
     cases = []
-    for record in read_records(path):
-        if record.error is not None:
-            raise InputError(f"{path}: row {record.number}: {record.error}")
-        held = record.fields
+    for number, held in readable_records(path):
         missing = [name for name in COLUMNS if name not in held]
         if missing:
             told = f"{missing[0]} is missing; a suite of cases has {', '.join(COLUMNS)}"
-            raise InputError(f"{path}: row {record.number}: {told}")
+            raise InputError(f"{path}: row {number}: {told}")
         functionality, text, gold = (str(held[name] or "").strip() for name in COLUMNS)
         for name, value in (("functionality", functionality), ("test_case", text)):
             if not value or len(value) > MAX_TEXT:
-                raise InputError(f"{path}: row {record.number}: {name} must be a text, got {value!r:.80}")
+                raise InputError(f"{path}: row {number}: {name} must be a text, got {value!r:.80}")
         if gold not in ("hateful", "non-hateful"):
-            raise InputError(
-                f"{path}: row {record.number}: label_gold must be hateful or non-hateful, got {gold!r:.80}"
-            )
+            raise InputError(f"{path}: row {number}: label_gold must be hateful or non-hateful, got {gold!r:.80}")
         identity = str(held.get("target_ident") or "").strip() or None
-        template = str(held.get("templ_id") or "").strip() or f"row {record.number}"
+        template = str(held.get("templ_id") or "").strip() or f"row {number}"
         cases.append(Case(text, gold == "hateful", functionality, identity, template))
     if not cases:
         raise InputError(f"{path}: no case")
