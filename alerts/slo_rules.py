@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerts.promql import dump, in_template, matcher, series
+from alerts.rules import RUNBOOKS
 from alerts.slo import PLACEHOLDERS, Slo, require_possible
 from alerts.windows import BurnWindows, Severity, seconds_of
 
-RUNBOOKS = "https://github.com/driftwarden/driftwarden/blob/main/docs/runbooks"
 RULE_FILE = "driftwarden-slo.rules.yml"
 BASE_WINDOW = "5m"  # of which the period is summed
 NO_DATA_FOR = "10m"
