@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.clock import Window, complete_windows, floor_to
-from monitor.errors import DriftwardenError
 from monitor.quality.stored import assess
-from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, LeadershipLost, Runner, window_seed
+from monitor.runner import FAILED, JOB_QUALITY, OK, TOO_LITTLE_DATA, Runner, window_seed
+from monitor.windows import record_each
 
 REACH_BACK = timedelta(days=1)
 
@@ -21,22 +21,19 @@ def assess_due(runner: Runner, name: str) -> list[store.StoredRun]:
 
     A window is looked at from its end until `restate_days` after it.
     """
-    started = runner.clock.now()
-    try:
-        version = runner.watched(name)
-    except DriftwardenError:
-        return []  # the tick before has recorded it
-    recorded = []
-    for window, before in _due(runner, name, version):
-        if runner.stopping.is_set():
-            break
-        try:
-            recorded.append(_assess(runner, name, version, window, before))
-        except LeadershipLost:
-            raise
-        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
-            recorded.append(runner.record_failure(JOB_QUALITY, name, version, window, started=started, error=error))
-    return recorded
+    before: dict[Window, store.StoredRun | None] = {}
+
+    def due(version: str) -> list[Window]:
+        before.update(_due(runner, name, version))
+        return list(before)
+
+    return record_each(
+        runner,
+        JOB_QUALITY,
+        name,
+        due=due,
+        record=lambda version, window: _assess(runner, name, version, window, before[window]),
+    )
 
 
 def _due(runner: Runner, name: str, version: str) -> list[tuple[Window, store.StoredRun | None]]:

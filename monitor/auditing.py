@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 from monitor import store
 from monitor.bias.stored import audit_window
 from monitor.clock import Window, complete_windows
-from monitor.errors import DriftwardenError, InputError, TooLittleData
-from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, LeadershipLost, Runner
+from monitor.errors import InputError, TooLittleData
+from monitor.runner import FAILED, JOB_BIAS, OK, TOO_LITTLE_DATA, Runner
+from monitor.windows import record_each
 
 
 def audit_due(runner: Runner, name: str) -> list[store.StoredRun]:
@@ -16,22 +17,13 @@ def audit_due(runner: Runner, name: str) -> list[store.StoredRun]:
     policy = runner.policy.model(name)
     if not policy.bias.groups:
         return []
-    try:
-        version = runner.watched(name)
-    except DriftwardenError:
-        return []  # the tick before has recorded it
-    recorded = []
-    for window in _due(runner, name, version):
-        if runner.stopping.is_set():
-            break
-        started = runner.clock.now()
-        try:
-            recorded.append(_audit(runner, name, version, window))
-        except LeadershipLost:
-            raise
-        except Exception as error:  # noqa: BLE001 the runner's boundary: recorded, counted and logged
-            recorded.append(runner.record_failure(JOB_BIAS, name, version, window, started=started, error=error))
-    return recorded
+    return record_each(
+        runner,
+        JOB_BIAS,
+        name,
+        due=lambda version: _due(runner, name, version),
+        record=lambda version, window: _audit(runner, name, version, window),
+    )
 
 
 def _due(runner: Runner, name: str, version: str) -> list[Window]:
