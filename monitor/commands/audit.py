@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.commands.audit_app import audit_app
-from monitor.commands.common import JsonFlag, print_json, say, shown
+from monitor.commands.common import JsonFlag, comma_separated, print_json, say, shown
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _of_store(
 
 
 def _listed(given: list[str]) -> list[str]:
-    named = [part.strip() for one in given for part in one.split(",") if part.strip()]
+    named = [part for one in given for part in comma_separated(one)]
     if not named:
         raise InputError("--groups needs a column")
     return list(dict.fromkeys(named))
@@ -142,7 +142,7 @@ def _metrics(given: str | None) -> tuple[str, ...]:
 
     if given is None:
         return METRICS
-    asked = tuple(one.strip() for one in given.split(",") if one.strip())
+    asked = comma_separated(given)
     unknown = [one for one in asked if one not in METRICS]
     if unknown or not asked:
         raise InputError(f"--metrics are of {', '.join(METRICS)}, got {given!r}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from monitor.commands.common import JsonFlag, model_policy, print_json, progress, read_settings, say, warn
-from monitor.commands.opening import open_store, require_registry
+from monitor.commands.opening import load_named, open_store, require_registry
 
 SHOWN = 10
 ModelOption = Annotated[str, typer.Option(help="NAME@ALIAS, NAME/VERSION or a checkpoint folder.")]
@@ -102,27 +102,12 @@ def embed(
 
     Example: driftwarden embed --model intents@champion --input texts.jsonl --output vectors.npy
     """
-    from monitor.models import load_reference
-    from monitor.policy import DEFAULTS
     from monitor.vectors import check_output, embed_file, scan
-    from registry.model import parse_ref
 
     settings = read_settings()
     check_output(output)
     scanned = scan(texts)
-    policy = DEFAULTS
-    if not Path(model).is_dir():
-        require_registry(settings)
-        policy = model_policy(settings, parse_ref(model).name)
-    loaded = load_reference(
-        model,
-        tracking_uri=settings.mlflow_tracking_uri,
-        cache_dir=settings.cache_dir,
-        policy=policy,
-        device=device,
-        threads=settings.threads,
-        tokenizer_workers=tokenizer_workers,
-    )
+    loaded = load_named(model, settings, device=device, tokenizer_workers=tokenizer_workers)
     with progress("texts", quiet=as_json) as advance:
         done = embed_file(texts, scanned, loaded, out=output, dtype=dtype, progress=advance)
     answer = done.as_json()

@@ -78,6 +78,11 @@ def say(line: str, *, aside: bool = False) -> None:
     stream.flush()
 
 
+def comma_separated(given: str) -> tuple[str, ...]:
+    """Return the parts of A,B,C, without blanks."""
+    return tuple(part.strip() for part in given.split(",") if part.strip())
+
+
 def shown(text: str) -> str:
     """Return text of a file as a table may hold it: no markup, and nothing that drives a terminal."""
     from rich.markup import escape

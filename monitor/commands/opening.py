@@ -8,7 +8,7 @@ from monitor.errors import DriftwardenError, InputError, TryAgainLater
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from monitor.models import RegistryModels
+    from monitor.models import LoadedModel, RegistryModels
     from monitor.policy import Policy
     from monitor.runner import Runner
     from monitor.settings import Settings
@@ -75,6 +75,28 @@ def open_models(settings: "Settings", *, first_use: bool = False) -> "RegistryMo
 
     require_registry(settings, first_use=first_use)
     return RegistryModels(open_registry(settings.mlflow_tracking_uri, settings.cache_dir), threads=settings.threads)
+
+
+def load_named(model: str, settings: "Settings", *, device: str, tokenizer_workers: int | None = None) -> "LoadedModel":
+    """Load a registered model by its policy, or a checkpoint folder by the defaults. Raises as `require_registry`."""
+    from monitor.commands.common import model_policy
+    from monitor.models import load_reference
+    from monitor.policy import DEFAULTS
+    from registry.model import parse_ref
+
+    policy = DEFAULTS
+    if not Path(model).is_dir():
+        require_registry(settings)
+        policy = model_policy(settings, parse_ref(model).name)
+    return load_reference(
+        model,
+        tracking_uri=settings.mlflow_tracking_uri,
+        cache_dir=settings.cache_dir,
+        policy=policy,
+        device=device,
+        threads=settings.threads,
+        tokenizer_workers=tokenizer_workers,
+    )
 
 
 def make_runner(

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.clock import parse_span
-from monitor.commands.common import JsonFlag, code_version, policy_or_default, print_json, read_settings, shown, warn
+from monitor.commands.common import (
+    JsonFlag,
+    code_version,
+    comma_separated,
+    policy_or_default,
+    print_json,
+    read_settings,
+    shown,
+    warn,
+)
 from monitor.commands.opening import open_models, open_store
 from monitor.errors import EXIT_TOO_LITTLE_DATA, InputError
 
@@ -73,7 +82,7 @@ def quality(
         task=task or DEFAULT_TASK,
         alpha=alpha,
         every=at_every_look,
-        classes=_listed(classes),
+        classes=() if classes is None else comma_separated(classes),
         least=least_inclusion_probability,
     )
     show(answer, as_json=as_json)
@@ -102,10 +111,6 @@ def _of_store(model: str, window: str, *, every: bool) -> dict[str, Any]:
         results, reference.name, version, Window(now - span, now), rng=np.random.default_rng(0), looks=looks
     )
     return {"model": reference.name, "version": version, **assessed.as_json()}
-
-
-def _listed(classes: str | None) -> tuple[str, ...]:
-    return () if classes is None else tuple(one.strip() for one in classes.split(",") if one.strip())
 
 
 def _of_files(

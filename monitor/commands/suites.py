@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from monitor.commands.audit_app import audit_app
-from monitor.commands.common import JsonFlag, model_policy, print_json, progress, read_settings, say, shown
-from monitor.commands.opening import require_registry
+from monitor.commands.common import JsonFlag, print_json, progress, read_settings, say, shown
+from monitor.commands.opening import load_named
 from monitor.errors import EXIT_DRIFT, EXIT_TOO_LITTLE_DATA, InputError
 
 
@@ -35,29 +35,15 @@ def text(
     import json
 
     from monitor.files import require_writable, write_whole
-    from monitor.models import load_reference
-    from monitor.policy import DEFAULTS
     from monitor.suites.reading import Swaps, read_suite
     from monitor.suites.running import BELOW, FLIPS, INSUFFICIENT, run_cases, run_swaps
-    from registry.model import parse_ref
 
     read = read_suite(suite)
     if not isinstance(read, Swaps) and positive is None:
         raise InputError("a suite of cases needs --positive, the model's label that means hateful")
     if out is not None:
         require_writable(out)
-    settings, policy = read_settings(), DEFAULTS
-    if not Path(model).is_dir():
-        require_registry(settings)
-        policy = model_policy(settings, parse_ref(model).name)
-    loaded = load_reference(
-        model,
-        tracking_uri=settings.mlflow_tracking_uri,
-        cache_dir=settings.cache_dir,
-        policy=policy,
-        device=device,
-        threads=settings.threads,
-    )
+    loaded = load_named(model, read_settings(), device=device)
     with progress("texts", quiet=as_json) as advance:
         if isinstance(read, Swaps):
             found = run_swaps(read, loaded.encoder, tolerance=tolerance, alpha=alpha, advance=advance)
