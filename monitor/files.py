@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -25,6 +26,19 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(FileNotFoundError):
             beside.unlink()
         raise
+
+
+def write_folder(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write files by name into a folder, made where it is missing, each whole or not at all.
+
+    Raises InputError or TryAgainLater where it cannot be written, as `write_failed`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_whole(folder / name, content.encode())
+    except OSError as error:
+        raise write_failed(folder, error, remedy="name a folder that can be written") from None
 
 
 def require_writable(path: Path) -> None:

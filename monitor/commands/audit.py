@@ -187,20 +187,16 @@ def write_audit(audited: "Audited", told: dict[str, Any], out: Path) -> None:
     import io
     import json
 
-    from monitor.files import write_failed, write_whole
+    from monitor.files import write_folder
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / "bias.json", (json.dumps(told, ensure_ascii=False, indent=2) + "\n").encode())
-        table = io.StringIO()
-        writer = csv.writer(table)
-        writer.writerow(["attribute", "category", "applicants", "selected", "selection rate", "impact ratio"])
-        for one in audited.attributes:
-            writer.writerows([_cell(one.attribute), *map(_cell, row.shown())] for row in one.impact.rows)
-            writer.writerow([one.attribute, "unknown", one.impact.unknown, "", "", "not included"])
-        write_whole(out / "impact_ratio.csv", table.getvalue().encode())
-    except OSError as error:
-        raise write_failed(out, error, remedy="name a folder that can be written") from None
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["attribute", "category", "applicants", "selected", "selection rate", "impact ratio"])
+    for one in audited.attributes:
+        writer.writerows([_cell(one.attribute), *map(_cell, row.shown())] for row in one.impact.rows)
+        writer.writerow([one.attribute, "unknown", one.impact.unknown, "", "", "not included"])
+    as_json = json.dumps(told, ensure_ascii=False, indent=2) + "\n"
+    write_folder(out, {"bias.json": as_json, "impact_ratio.csv": table.getvalue()})
 
 
 def _cell(text: str) -> str:

@@ -155,14 +155,9 @@ def _render_rules(policy: "Policy") -> dict[str, str]:
 
 
 def _write_rules(out: Path, rendered: dict[str, str], *, as_json: bool) -> None:
-    from monitor.files import write_failed, write_whole
+    from monitor.files import write_folder
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in rendered.items():
-            write_whole(out / name, content.encode())
-    except OSError as error:
-        raise write_failed(out, error, remedy="name a folder that can be written") from None
+    write_folder(out, rendered)
     if as_json:
         print_json({"files": [str(out / name) for name in rendered]})
     else:
