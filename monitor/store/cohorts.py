@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from monitor.store.labelled import Counts, same_row, sampled_in, truths_of
+from monitor.store.labelled import Counts, label_of, same_row, sampled_in, truths_of
 from monitor.store.tables import Label, Prediction
 
 
@@ -80,7 +80,7 @@ def label_mark(session: Session, *, model: str, version: str, start: datetime, e
     row = session.execute(
         select(func.count(Prediction.id.distinct()), func.count(Label.id), func.coalesce(func.max(Label.id), 0))
         .select_from(Prediction)
-        .outerjoin(Label, and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id))
+        .outerjoin(Label, label_of())
         .where(*sampled_in(model=model, version=version, start=start, end=end))
     ).one()
     return LabelMark(int(row[0]), int(row[1]), int(row[2]))

@@ -158,7 +158,7 @@ def restated_times(session: Session, *, model: str, version: str, since: datetim
     """
     found = session.execute(
         select(Prediction.timestamp, Prediction.id)
-        .join(Label, _label_of())
+        .join(Label, label_of())
         .where(
             Prediction.model == model,
             Prediction.version == version,
@@ -170,7 +170,8 @@ def restated_times(session: Session, *, model: str, version: str, since: datetim
     return dict(Counter(row[0] for row in found))
 
 
-def _label_of() -> ColumnExpressionArgument[bool]:
+def label_of() -> ColumnExpressionArgument[bool]:
+    """Join labels to the predictions they are of."""
     return and_(Label.model == Prediction.model, Label.event_id == Prediction.event_id)
 
 
@@ -204,7 +205,7 @@ def _current_labels(window: Conditions, *, known_by: datetime | None) -> Subquer
             func.min(Label.received_at).over(partition_by=Prediction.id).label("received_at"),
             func.row_number().over(partition_by=(Prediction.id, Label.source), order_by=newest_first).label("place"),
         )
-        .join(Label, _label_of())
+        .join(Label, label_of())
         .where(*window, *arrived)
         .subquery()
     )
