@@ -152,7 +152,7 @@ class Label(Base):
 
 
 class LabelBatch(Base):
-    """A draw of texts to be labelled, with every candidate's probability (`chances`: see monitor.labelling)."""
+    """A draw of texts to be labelled, with every candidate's probability (`chances`: see detectors.label_draw)."""
 
     __tablename__ = "label_batches"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
