@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from detectors.arrays import Array, placed
 from detectors.checks import FloatArray, matrix, placed_matrix
@@ -195,5 +196,7 @@ def _whitening(centred: FloatArray, *, dimension: int) -> FloatArray:
 def _centroids(projected: FloatArray, *, cells: int, rng: np.random.Generator) -> FloatArray:
     distinct = np.unique(np.round(projected, 9), axis=0).shape[0]
     count = max(2, min(cells, projected.shape[0] // 10, distinct))
-    means = KMeans(n_clusters=count, n_init=4, random_state=int(rng.integers(2**31))).fit(projected)
+    means = KMeans(n_clusters=count, n_init=4, random_state=int(rng.integers(2**31)))
+    with threadpool_limits(1, user_api="openmp"):  # else the last digits follow the number of threads
+        means.fit(projected)
     return np.asarray(means.cluster_centers_, dtype=np.float64)

@@ -336,7 +336,11 @@ def test_sketches_are_compared_with_each_other_or_with_the_reference_they_hold(
         assert said in capsys.readouterr().err
 
 
-def test_several_processes_write_what_one_writes(run: Callable[..., int], tmp_path: Path) -> None:
+def test_several_processes_write_what_one_writes(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as many threads in each: the order of fp32 sums follows their number
+    monkeypatch.setenv("DRIFTWARDEN_THREADS", "1")
     given = write(tmp_path / "a.parquet", 900)
     cut = ("--device", "cpu", "--rows-per-shard", "150")
     assert run(given, "one.sketch", *cut) == 0
