@@ -2,8 +2,8 @@
 
     python -m bench.bias
 
-Speed: 1e6 rows × 100 groups, all rates with intervals and verdicts, and the widest gap of each from 1,000 resamples;
-and fairlearn's MetricFrame with bootstrap on 100,000 rows × 7 groups × 20 resamples, where ours runs once more.
+Speed: 1e6 rows × 100 groups, all rates with intervals and verdicts, and the widest gap of each; and fairlearn's
+MetricFrame with bootstrap on 100,000 rows × 7 groups × 20 resamples, where ours runs once more, without resampling.
 Interleaved, medians of 3. Writes bench/results/bias.json.
 """
 
@@ -75,8 +75,10 @@ def speed() -> dict[str, Any]:
         took["fairlearn"].append(seconds(lambda: theirs(*small, resamples=20)))
     middle = {name: statistics.median(values) for name, values in took.items()}
     return {
-        "seconds_1e6_rows_100_groups_1000_resamples": round(middle["large"], 3),
-        "seconds_1e5_rows_7_groups_20_resamples": {name: round(middle[name], 3) for name in ("ours", "fairlearn")},
+        "seconds_1e6_rows_100_groups": round(middle["large"], 3),
+        "seconds_1e5_rows_7_groups_fairlearn_20_resamples": {
+            name: round(middle[name], 3) for name in ("ours", "fairlearn")
+        },
         "times_faster_than_fairlearn": round(middle["fairlearn"] / middle["ours"], 1),
     }
 
